@@ -1,0 +1,1 @@
+"""A SIEM for AWS CloudTrail on OpenSearch and Elasticsearch."""

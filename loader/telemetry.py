@@ -1,0 +1,40 @@
+"""Structured logs: one JSON object a line, to standard error, with no secret and no control character."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import orjson
+
+from loader.clock import rfc3339
+from datetime import datetime, timezone
+
+_RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Format a record as one line of JSON: what an attacker wrote into a field cannot start a new line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, object] = {
+            "@timestamp": rfc3339(datetime.fromtimestamp(record.created, timezone.utc)),
+            "log.level": record.levelname.lower(),
+            "log.logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update({key: value for key, value in vars(record).items() if key not in _RESERVED})
+        if record.exc_info:
+            line["error.stack_trace"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def configure_logging(level: str = "INFO") -> None:
+    """Send this project's logs as JSON lines to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("loader")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False

@@ -1,0 +1,52 @@
+"""What a log type turns a raw record into, and what it is told about where the record came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectContext:
+    """Where a record was read: everything about it that the record itself does not say.
+
+    ``ingested`` is the loader's own time (RFC 3339, UTC, milliseconds), an argument because normalisers read no clock.
+    """
+
+    bucket: str
+    key: str
+    ingested: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One document, ready for a bulk body.
+
+    ``day`` is ``YYYY.MM.DD`` of the event's time in UTC, or ``misdated``. ``id`` is the derived ``_id``. ``body`` is the
+    document as one line of JSON (UTF-8, no newline). ``timestamp`` is ``@timestamp`` as written in the body.
+    """
+
+    day: str
+    id: str
+    body: bytes
+    timestamp: str
+
+
+#: ``(raw record, context, complete) -> document``; raises :class:`loader.errors.RecordError`. With ``complete`` the slow,
+#: careful renderer is used, whatever the record looks like: the loader's one retry before a dead letter.
+Normaliser = Callable[[bytes, ObjectContext, bool], Rendered]
+
+
+@dataclass(frozen=True, slots=True)
+class LogType:
+    """One declaration a log type. ``name`` makes the index, ``log-<name>-<day>``; ``dataset`` is ``event.dataset``."""
+
+    name: str
+    dataset: str
+    normalise: Normaliser
+    #: Substrings of an object's key that mark its type, tried in the registry's order.
+    key_marks: tuple[str, ...] = field(default=())
+
+    def index(self, day: str) -> str:
+        """Return the name of the index for ``day``."""
+        return f"log-{self.name}-{day}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import datetime, timezone
 
 import orjson
 
 from loader.clock import rfc3339
-from datetime import datetime, timezone
 
 _RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 

@@ -1,0 +1,1 @@
+"""The only room that writes event documents: client, templates, bulk, outcomes, dead letters, ledger."""

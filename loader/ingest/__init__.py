@@ -1,0 +1,1 @@
+"""Notification ▶ source ▶ log type ▶ index: the only composition of the loader's rooms."""

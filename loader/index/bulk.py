@@ -1,0 +1,214 @@
+"""The one writer of event documents: ``_bulk`` with ``create``, retried per item, bisected when refused as a whole."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
+from opensearchpy.exceptions import ConnectionTimeout, TransportError
+
+from loader.clock import Clock
+from loader.errors import ClusterError
+from loader.index.gate import IndexGate
+from loader.index.outcomes import Outcome, classify, error_of, of_error
+
+log = logging.getLogger(__name__)
+
+_BULK_PATH = "/_bulk"
+_PARAMS = {"filter_path": "errors,items.*.status,items.*.error"}
+_HEADERS = {"content-type": "application/x-ndjson"}
+_LOSSES_TO_BLAME = 3
+
+
+class HoldError(ClusterError):
+    """A refusal that only a person or time can cure: what is being loaded goes back to where it came from."""
+
+    def __init__(self, kind: str, reason: str, *, where: str | None = None) -> None:
+        super().__init__(f"{kind}: {reason}" if reason else kind, where=where)
+        self.kind = kind
+
+
+class UnavailableError(HoldError):
+    """The cluster stayed busy or out of reach for longer than this process waits."""
+
+
+@dataclass(slots=True)
+class Item:
+    """A document on its way. ``number`` is the record's place in its object, from 1; ``raw`` the record as read."""
+
+    number: int
+    raw: bytes
+    index: str
+    id: str
+    body: bytes
+    #: How often the connection was lost while this item was sent alone.
+    losses: int = 0
+
+    def lines(self) -> bytes:
+        """Return action and document as two lines of a bulk body. Index names and ids are ours, and need no escapes."""
+        return b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (self.index.encode(), self.id.encode(), self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one item: indexed, a duplicate, or rejected (with the error's type and reason)."""
+
+    outcome: Outcome
+    kind: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Capped exponential back-off with full jitter; seconds."""
+
+    base: float = 0.25
+    cap: float = 20.0
+    attempts: int = 8
+
+    def delay(self, attempt: int, rng: random.Random) -> float:
+        """Return how long to wait before attempt number ``attempt`` + 1 (from 0)."""
+        return rng.uniform(0, min(self.cap, self.base * 2.0**attempt))
+
+
+class BulkWriter:
+    """Writes items until each one is indexed, known to be there already, or refused for good."""
+
+    def __init__(
+        self,
+        client: OpenSearch,
+        *,
+        clock: Clock,
+        gate: IndexGate,
+        backoff: Backoff | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._gate = gate
+        self._backoff = backoff or Backoff()
+        self._rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
+        #: Documents sent again because the cluster was busy.
+        self.retries = 0
+
+    def write(self, items: Sequence[Item]) -> list[Verdict]:
+        """Write ``items`` and return a verdict for each, in their order.
+
+        Raises:
+            HoldError: the cluster refuses for a reason that is not in the documents.
+            UnavailableError: the cluster stayed busy or unreachable. What had been written by then stays written; the
+                same items sent later count as duplicates.
+        """
+        for index in {item.index for item in items}:
+            self._gate.admit(index)
+        verdicts: list[Verdict | None] = [None] * len(items)
+        waiting = list(range(len(items)))
+        attempt = 0
+        while waiting:
+            waiting, why = self._send(items, waiting, verdicts)
+            if not waiting:
+                break
+            if attempt + 1 >= self._backoff.attempts:
+                reason = f"still refused after {attempt + 1} attempts"
+                raise UnavailableError(why, reason, where=items[waiting[0]].index)
+            self.retries += len(waiting)
+            self._clock.sleep(self._backoff.delay(attempt, self._rng))
+            attempt += 1
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def _send(self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None]) -> tuple[list[int], str]:
+        """Send ``chosen`` items once. Return those to be sent again, and why."""
+        body = b"".join([items[position].lines() for position in chosen])
+        try:
+            answer = self._client.transport.perform_request(
+                "POST", _BULK_PATH, params=dict(_PARAMS), headers=dict(_HEADERS), body=body
+            )
+        except ConnectionTimeout:
+            return chosen, "timeout"
+        except ClusterConnectionError as error:
+            return self._after_lost_connection(items, chosen, verdicts, error)
+        except TransportError as error:
+            return self._after_refusal(items, chosen, verdicts, error)
+        return self._read_answer(items, chosen, verdicts, answer)
+
+    def _read_answer(
+        self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None], answer: dict[str, Any]
+    ) -> tuple[list[int], str]:
+        answered = answer.get("items", [])
+        if len(answered) != len(chosen):
+            # Nothing can be said about any of them: send again, what was written answers as a duplicate.
+            return chosen, "incomplete_answer"
+        again: list[int] = []
+        why = ""
+        held: HoldError | None = None
+        for position, entry in zip(chosen, answered, strict=True):
+            outcome, kind, reason = classify(entry["create"])
+            if outcome is Outcome.RETRY:
+                again.append(position)
+                why = kind
+            elif outcome is Outcome.HOLD:
+                held = HoldError(kind, reason, where=items[position].index)
+            else:
+                verdicts[position] = Verdict(outcome, kind, reason)
+        if held is not None:
+            self._gate.forget(held.where or "")
+            raise held
+        return again, why
+
+    def _after_refusal(
+        self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None], error: TransportError
+    ) -> tuple[list[int], str]:
+        status = error.status_code if isinstance(error.status_code, int) else 0
+        info = error.info if isinstance(error.info, dict) else {}
+        kind, reason = error_of(info.get("error", error.error))
+        if status in (400, 413):
+            return self._bisect(items, chosen, verdicts, Verdict(Outcome.REJECTED, kind or f"status_{status}", reason))
+        if of_error(status, kind, reason) is Outcome.RETRY:
+            return chosen, kind or f"status_{status}"
+        raise HoldError(kind if kind != "unknown" else f"status_{status}", reason, where=_BULK_PATH)
+
+    def _after_lost_connection(
+        self,
+        items: Sequence[Item],
+        chosen: list[int],
+        verdicts: list[Verdict | None],
+        error: ClusterConnectionError,
+    ) -> tuple[list[int], str]:
+        """Wait for the cluster, then halve: if one document brings the node down, it ends up alone.
+
+        A document is only blamed after its third loss alone, since nodes also stop for reasons of their own.
+        """
+        if not self._wait_until_alive():
+            return chosen, "connection_lost"
+        log.warning("connection lost in a bulk request", extra={"documents": len(chosen), "error": str(error.error)})
+        if len(chosen) == 1:
+            items[chosen[0]].losses += 1
+            if items[chosen[0]].losses < _LOSSES_TO_BLAME:
+                return chosen, "connection_lost"
+        return self._bisect(items, chosen, verdicts, Verdict(Outcome.REJECTED, "connection_lost", str(error.error)))
+
+    def _wait_until_alive(self) -> bool:
+        for attempt in range(self._backoff.attempts):
+            try:
+                if self._client.ping():
+                    return True
+            except TransportError:
+                pass
+            self._clock.sleep(self._backoff.delay(attempt, self._rng))
+        return False
+
+    def _bisect(
+        self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None], culprit: Verdict
+    ) -> tuple[list[int], str]:
+        if len(chosen) == 1:
+            verdicts[chosen[0]] = culprit
+            return [], ""
+        middle = len(chosen) // 2
+        first, why_first = self._send(items, chosen[:middle], verdicts)
+        second, why_second = self._send(items, chosen[middle:], verdicts)
+        return first + second, why_first or why_second

@@ -1,0 +1,85 @@
+"""A client for the cluster, whichever engine it is and however it wants to be talked to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+from opensearchpy.serializer import JSONSerializer
+
+from loader.config import Settings
+from loader.errors import ConfigError
+
+
+class _FastSerializer(JSONSerializer):
+    """JSON by orjson: bulk answers of thousands of items are the second largest thing this process parses."""
+
+    def loads(self, s: str | bytes) -> Any:
+        return orjson.loads(s)
+
+    def dumps(self, data: Any) -> Any:
+        return data if isinstance(data, (str, bytes)) else orjson.dumps(data).decode()
+
+
+def make_client(settings: Settings, *, pool: int = 8) -> OpenSearch:
+    """Return a client for ``settings.cluster_url``. Nothing is sent yet.
+
+    Raises:
+        ConfigError: no URL is set, or two ways of signing in contradict each other.
+    """
+    if settings.cluster_url is None:
+        raise ConfigError(
+            "no cluster is configured",
+            where="SIEM_CLUSTER_URL",
+            hint="Set SIEM_CLUSTER_URL, or start a local one with `siem up`.",
+        )
+    options: dict[str, Any] = {
+        "hosts": [settings.cluster_url],
+        "timeout": settings.cluster_timeout_s,
+        "max_retries": 0,  # retries are ours: per item, with back-off, and counted
+        "retry_on_timeout": False,
+        "http_compress": False,
+        "pool_maxsize": pool,
+        "serializer": _FastSerializer(),
+        "connection_class": Urllib3HttpConnection,
+    }
+    if settings.cluster_url.startswith("https"):
+        options["verify_certs"] = settings.cluster_verify_tls
+        options["ssl_show_warn"] = settings.cluster_verify_tls
+        if settings.cluster_ca_file:
+            options["ca_certs"] = str(settings.cluster_ca_file)
+    ways = [
+        name
+        for name, value in (
+            ("SIEM_CLUSTER_USER", settings.cluster_user),
+            ("SIEM_CLUSTER_API_KEY", settings.cluster_api_key),
+            ("SIEM_CLUSTER_AWS_SERVICE", settings.cluster_aws_service),
+        )
+        if value
+    ]
+    if len(ways) > 1:
+        raise ConfigError(f"{' and '.join(ways)} exclude each other", where="environment", hint="Keep one of them.")
+    if settings.cluster_user:
+        password = settings.cluster_password.get_secret_value() if settings.cluster_password else ""
+        options["http_auth"] = (settings.cluster_user, password)
+    elif settings.cluster_api_key:
+        options["headers"] = {"authorization": f"ApiKey {settings.cluster_api_key.get_secret_value()}"}
+    elif settings.cluster_aws_service:
+        options["http_auth"] = _sigv4(settings, settings.cluster_aws_service)
+    return OpenSearch(**options)
+
+
+def _sigv4(settings: Settings, service: str) -> Urllib3AWSV4SignerAuth:
+    import boto3
+
+    session = boto3.Session(region_name=settings.aws_region)
+    credentials = session.get_credentials()
+    region = session.region_name
+    if credentials is None or region is None:
+        raise ConfigError(
+            "no AWS credentials or no region to sign requests with",
+            where="SIEM_CLUSTER_AWS_SERVICE",
+            hint="Configure AWS credentials and set SIEM_AWS_REGION.",
+        )
+    return Urllib3AWSV4SignerAuth(credentials, region, service)

@@ -1,0 +1,107 @@
+"""Dead letters: what can never be indexed as it is, kept whole, with the place it came from and the reason."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
+
+from loader.clock import Clock, rfc3339
+from loader.errors import ClusterError
+from loader.index.identifiers import derived_id
+from loader.index.outcomes import error_of
+from loader.source.objects import ObjectRef
+
+#: Bytes of dead letters in one request.
+_BATCH_BYTES = 20 * 2**20
+_MESSAGE_CHARS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record, one stretch of an object, one object (``record_number`` 0) or one message.
+
+    ``stage`` says who gave up: ``message``, ``fetch``, ``split``, ``normalise`` or ``index``.
+    """
+
+    ref: ObjectRef
+    stage: str
+    reason: str
+    message: str
+    raw: bytes = b""
+    record_number: int = 0
+    index: str | None = None
+
+    def id(self) -> str:
+        """Return the derived id: the same failure found again is the same dead letter."""
+        ref = self.ref
+        return derived_id(ref.bucket, ref.key, ref.version_id, self.record_number, self.reason, self.raw)
+
+    def document(self, now: str) -> dict[str, Any]:
+        """Return the document, as ``mappings/index/siem-dead-letters.json`` has it."""
+        try:
+            raw, encoding = self.raw.decode("utf-8"), "utf-8"
+        except UnicodeDecodeError:
+            raw, encoding = b64encode(self.raw).decode(), "base64"
+        found: dict[str, Any] = {
+            "@timestamp": now,
+            "reason": self.reason,
+            "message": self.message[:_MESSAGE_CHARS],
+            "stage": self.stage,
+            "bucket": self.ref.bucket,
+            "key": self.ref.key,
+            "version_id": self.ref.version_id,
+            "etag": self.ref.etag,
+            "record_number": self.record_number,
+            "index": self.index,
+            "raw": raw,
+            "raw_encoding": encoding,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class DeadLetterOffice:
+    """Writes dead letters and returns only when they are there."""
+
+    def __init__(self, client: OpenSearch, *, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+
+    def write(self, letters: Sequence[DeadLetter]) -> None:
+        """Write ``letters``.
+
+        Raises:
+            ClusterError: one of them could not be written: whatever they came from must not be acknowledged.
+        """
+        moment = self._clock.now()
+        index, now = f"siem-dead-letters-{moment:%Y.%m}", rfc3339(moment)
+        batch: list[bytes] = []
+        size = 0
+        for letter in letters:
+            action = orjson.dumps({"create": {"_index": index, "_id": letter.id()}})
+            line = action + b"\n" + orjson.dumps(letter.document(now)) + b"\n"
+            if batch and size + len(line) > _BATCH_BYTES:
+                self._send(index, batch)
+                batch, size = [], 0
+            batch.append(line)
+            size += len(line)
+        if batch:
+            self._send(index, batch)
+
+    def _send(self, index: str, batch: list[bytes]) -> None:
+        try:
+            answer = self._client.transport.perform_request(
+                "POST", "/_bulk", headers={"content-type": "application/x-ndjson"}, body=b"".join(batch)
+            )
+        except TransportError as error:
+            raise ClusterError(f"dead letters could not be written: {error.error}", where=index) from None
+        for item in answer["items"]:
+            entry = item["create"]
+            if entry.get("error") and entry.get("status") != 409:
+                kind, reason = error_of(entry["error"])
+                raise ClusterError(f"a dead letter could not be written: {kind}: {reason}", where=index)

@@ -1,0 +1,239 @@
+"""Load one object: read, normalise, index, park what cannot be, and balance the account."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from loader.clock import Clock, rfc3339
+from loader.errors import RecordError, SiemError, SourceError
+from loader.index.bulk import BulkWriter, Item
+from loader.index.ledger import Ledger
+from loader.index.outcomes import Outcome
+from loader.index.parked import DeadLetter, DeadLetterOffice
+from loader.ingest.report import ObjectReport
+from loader.ingest.route import route
+from loader.logtypes.model import LogType, ObjectContext
+from loader.source.fetch import Fetch, TransientSourceError
+from loader.source.objects import Broken, Limits, ObjectRef, Piece
+from loader.source.split import read_pieces
+
+log = logging.getLogger(__name__)
+
+#: More rejections of one type than this share of what was read so far is our mistake, not the data's …
+_SUSPICIOUS_SHARE = 0.05
+#: … once there are enough of them to tell.
+_SUSPICIOUS_COUNT = 20
+#: Dead letters are written once this many bytes of raw records wait.
+_LETTERS_BYTES = 8 * 2**20
+#: An object with more bad records than this is no log file: reading stops, and the object itself is parked.
+_LETTERS_AN_OBJECT = 10_000
+
+
+class SuspiciousRejectionsError(SiemError):
+    """Too many documents of one object are refused for the same reason: nothing more is parked, the message waits."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    items: list[Item] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, item: Item) -> None:
+        self.items.append(item)
+        self.size += len(item.body) + 120
+
+
+class ObjectLoader:
+    """Loads objects, one call each. Safe to share between threads: it keeps no state between calls."""
+
+    def __init__(
+        self,
+        *,
+        fetch: Fetch,
+        writer: BulkWriter,
+        dead_letters: DeadLetterOffice,
+        ledger: Ledger,
+        clock: Clock,
+        limits: Limits,
+        bulk_max_bytes: int,
+    ) -> None:
+        self._fetch = fetch
+        self._writer = writer
+        self._dead_letters = dead_letters
+        self._ledger = ledger
+        self._clock = clock
+        self._limits = limits
+        self._bulk_max_bytes = bulk_max_bytes
+
+    def load(self, ref: ObjectRef) -> ObjectReport:
+        """Load ``ref`` whole, or raise with everything safe to be loaded again.
+
+        Raises:
+            TransientSourceError: S3 did not deliver; try again.
+            HoldError, ClusterError: the cluster did not take what it should; try again.
+            SuspiciousRejectionsError: more than 5% was refused for one reason.
+            AccountingError: the equation does not hold.
+        """
+        started = self._clock.monotonic()
+        report = ObjectReport(ref)
+        target = route(ref.key)
+        if isinstance(target, str):
+            report.outcome, report.reason = "skipped", target
+        else:
+            report.log_type = target.name
+            self._load_as(target, ref, report)
+        report.check()
+        report.seconds = self._clock.monotonic() - started
+        self._ledger.write(ref, self._entry(report))
+        log.info("object", extra={"uri": ref.uri, **self._entry(report)})
+        return report
+
+    def _load_as(self, log_type: LogType, ref: ObjectRef, report: ObjectReport) -> None:
+        context = ObjectContext(ref.bucket, ref.key, rfc3339(self._clock.now()))
+        batch = _Batch()
+        letters: list[DeadLetter] = []
+        waiting = 0
+        try:
+            for piece in read_pieces(self._fetch(ref), self._limits):
+                report.counts.read += 1
+                made = self._normalise(log_type, piece, context, report)
+                if isinstance(made, DeadLetter):
+                    letters.append(made)
+                    waiting += len(made.raw) + 500
+                    if waiting > _LETTERS_BYTES:
+                        self._park(letters, report)
+                        waiting = 0
+                    if report.counts.dead_lettered + len(letters) >= _LETTERS_AN_OBJECT:
+                        letters.append(self._give_up(report))
+                        break
+                else:
+                    batch.add(made)
+                    if batch.size >= self._bulk_max_bytes:
+                        self._write(log_type, batch, context, report)
+                        batch = _Batch()
+        except TransientSourceError:
+            raise
+        except SourceError as error:
+            # Only the fetch ends here; damage inside the object comes as pieces. Nothing was read of it.
+            report.outcome, report.reason = "parked", error.kind
+            report.counts.read += 1
+            letters.append(DeadLetter(ref, "fetch", error.kind, str(error)))
+        if batch.items:
+            self._write(log_type, batch, context, report)
+        self._park(letters, report)
+
+    def _normalise(
+        self, log_type: LogType, piece: Piece | Broken, context: ObjectContext, report: ObjectReport
+    ) -> Item | DeadLetter:
+        if isinstance(piece, Broken):
+            return DeadLetter(report.ref, "split", piece.kind, piece.message, piece.raw, piece.number)
+        try:
+            rendered = log_type.normalise(piece.raw, context, False)
+        except RecordError as error:
+            return DeadLetter(report.ref, "normalise", error.kind, error.message, piece.raw, piece.number)
+        report.see(rendered.timestamp)
+        return Item(piece.number, piece.raw, log_type.index(rendered.day), rendered.id, rendered.body)
+
+    def _give_up(self, report: ObjectReport) -> DeadLetter:
+        report.outcome, report.reason = "parked", "too_many_bad_records"
+        report.counts.read += 1
+        message = f"more than {_LETTERS_AN_OBJECT} records of this object are unusable; the rest was not read"
+        return DeadLetter(report.ref, "split", "too_many_bad_records", message)
+
+    def _write(self, log_type: LogType, batch: _Batch, context: ObjectContext, report: ObjectReport) -> None:
+        rejected = self._write_once(batch.items, report)
+        if not rejected:
+            return
+        again, letters = self._render_again(log_type, [item for item, _ in rejected], context, report)
+        still = self._write_once(again, report) if again else []
+        for item, letter in still:
+            letters.append(letter)
+            log.warning("record refused", extra={"place": f"{report.ref.uri}#{item.number}", "reason": letter.reason})
+        report.refused.update(letter.reason for letter in letters if letter.stage == "index")
+        _hold_if_suspicious(report)
+        self._park(letters, report)
+
+    def _write_once(self, items: list[Item], report: ObjectReport) -> list[tuple[Item, DeadLetter]]:
+        rejected = []
+        for item, verdict in zip(items, self._writer.write(items), strict=True):
+            if verdict.outcome is Outcome.INDEXED:
+                report.counts.indexed += 1
+            elif verdict.outcome is Outcome.DUPLICATE:
+                report.counts.duplicates += 1
+            else:
+                letter = DeadLetter(
+                    report.ref, "index", verdict.kind, verdict.reason, item.raw, item.number, item.index
+                )
+                rejected.append((item, letter))
+        return rejected
+
+    def _render_again(
+        self, log_type: LogType, items: list[Item], context: ObjectContext, report: ObjectReport
+    ) -> tuple[list[Item], list[DeadLetter]]:
+        """Render refused records once more with the complete renderer, which takes nothing for granted."""
+        again: list[Item] = []
+        letters: list[DeadLetter] = []
+        for item in items:
+            try:
+                rendered = log_type.normalise(item.raw, context, True)
+            except RecordError as error:
+                letters.append(DeadLetter(report.ref, "normalise", error.kind, error.message, item.raw, item.number))
+            else:
+                again.append(Item(item.number, item.raw, log_type.index(rendered.day), rendered.id, rendered.body))
+        return again, letters
+
+    def _park(self, letters: list[DeadLetter], report: ObjectReport) -> None:
+        if not letters:
+            return
+        self._dead_letters.write(letters)
+        report.counts.dead_lettered += len(letters)
+        report.reasons.update(letter.reason for letter in letters)
+        letters.clear()
+
+    def _entry(self, report: ObjectReport) -> dict[str, object]:
+        """Return the ledger's entry, as ``mappings/index/siem-objects.json`` has it."""
+        now, ref, counts = self._clock.now(), report.ref, report.counts
+        entry: dict[str, object] = {
+            "@timestamp": rfc3339(now),
+            "bucket": ref.bucket,
+            "key": ref.key,
+            "version_id": ref.version_id,
+            "etag": ref.etag,
+            "size": ref.size,
+            "log_type": report.log_type,
+            "outcome": report.outcome,
+            "reason": report.reason,
+            "read": counts.read,
+            "indexed": counts.indexed,
+            "duplicates": counts.duplicates,
+            "dead_lettered": counts.dead_lettered,
+            "dropped": counts.dropped,
+            "balanced": counts.balanced,
+            "first_event": report.first_event,
+            "last_event": report.last_event,
+            "lag_from_event_s": _seconds_since(report.last_event, now),
+            "seconds": round(report.seconds, 3),
+        }
+        return {name: value for name, value in entry.items() if value is not None}
+
+
+def _hold_if_suspicious(report: ObjectReport) -> None:
+    for reason, count in report.refused.items():
+        if count > _SUSPICIOUS_COUNT and count > report.counts.read * _SUSPICIOUS_SHARE:
+            raise SuspiciousRejectionsError(
+                f"{count} of {report.counts.read} records were refused with {reason}",
+                where=report.ref.uri,
+                hint="Compare the templates in the cluster with mappings/ (siem cluster plan), then let it retry.",
+            )
+
+
+def _seconds_since(timestamp: str | None, now: datetime) -> float | None:
+    if timestamp is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return round((now - moment).total_seconds(), 3) if moment.tzinfo else None

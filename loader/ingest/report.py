@@ -1,0 +1,94 @@
+"""The accounts of loading: one equation an object, and their sums."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from loader.errors import SiemError
+from loader.source.objects import ObjectRef
+
+
+class AccountingError(SiemError):
+    """read ≠ indexed + duplicates + dead-lettered + dropped: a defect of this program, never passed over."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """The equation. ``read`` counts records and stretches that should have been records."""
+
+    read: int = 0
+    indexed: int = 0
+    duplicates: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Tell whether read = indexed + duplicates + dead-lettered + dropped."""
+        return self.read == self.indexed + self.duplicates + self.dead_lettered + self.dropped
+
+    def add(self, other: Counts) -> None:
+        """Add ``other``'s figures to these."""
+        self.read += other.read
+        self.indexed += other.indexed
+        self.duplicates += other.duplicates
+        self.dead_lettered += other.dead_lettered
+        self.dropped += other.dropped
+
+
+@dataclass(slots=True)
+class ObjectReport:
+    """What became of one object. ``outcome`` is ``loaded``, ``parked`` (``reason`` says why) or ``skipped``."""
+
+    ref: ObjectRef
+    outcome: str = "loaded"
+    reason: str | None = None
+    log_type: str | None = None
+    counts: Counts = field(default_factory=Counts)
+    #: Dead letters by reason.
+    reasons: Counter[str] = field(default_factory=Counter)
+    #: What the cluster refused for good, by error type: too much of it stops the object before anything is parked.
+    refused: Counter[str] = field(default_factory=Counter)
+    first_event: str | None = None
+    last_event: str | None = None
+    seconds: float = 0.0
+
+    def see(self, timestamp: str) -> None:
+        """Take an event's ``@timestamp`` into the range seen."""
+        if self.first_event is None or timestamp < self.first_event:
+            self.first_event = timestamp
+        if self.last_event is None or timestamp > self.last_event:
+            self.last_event = timestamp
+
+    def check(self) -> None:
+        """Hold the equation.
+
+        Raises:
+            AccountingError: it does not hold.
+        """
+        if not self.counts.balanced:
+            raise AccountingError(f"the equation does not hold: {self.counts}", where=self.ref.uri)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over a run."""
+
+    objects: int = 0
+    parked: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    messages: int = 0
+    returned: int = 0
+    counts: Counts = field(default_factory=Counts)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, report: ObjectReport) -> None:
+        """Add one object's report."""
+        self.objects += 1
+        if report.outcome == "parked":
+            self.parked[report.reason or "unknown"] += 1
+        elif report.outcome == "skipped":
+            self.skipped[report.reason or "unknown"] += 1
+        self.counts.add(report.counts)
+        self.reasons.update(report.reasons)

@@ -1,0 +1,29 @@
+"""Which log type an object's key belongs to, or the named rule by which it is not loaded. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from loader.logtypes.cloudtrail import CLOUDTRAIL
+from loader.logtypes.model import LogType
+
+# https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
+_SERVICE = re.compile(r"(?:^|/)AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/([^/]+)/")
+
+
+def route(key: str) -> LogType | str:
+    """Return the log type of the object with this key, or the name of the rule that skips it.
+
+    Skipped are ``digest`` (CloudTrail's digest files: the validator reads those), ``other_log_type`` (another AWS
+    service's logs below ``AWSLogs/``) and ``folder`` (a key that ends with a slash). A key outside ``AWSLogs/`` is
+    taken for CloudTrail: people copy log files anywhere.
+    """
+    if key.endswith("/"):
+        return "folder"
+    match = _SERVICE.search(key)
+    if match is None:
+        return "digest" if "/CloudTrail-Digest/" in key else CLOUDTRAIL
+    service = match.group(1)
+    if service == "CloudTrail-Digest":
+        return "digest"
+    return CLOUDTRAIL if service.startswith("CloudTrail") else "other_log_type"

@@ -1,0 +1,70 @@
+"""Chunks of an object as stored → chunks of its content, by magic bytes and never by name or header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from isal import isal_zlib
+
+from loader.errors import SourceError
+
+_GZIP_ERROR: type[Exception] = isal_zlib.error
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WBITS = 31
+_OUTPUT_STEP = 4 * 2**20
+
+
+class TrailingDataError(SourceError):
+    """Bytes follow the first gzip member. CloudTrail never writes them, and a digest's hash does not cover them."""
+
+    def __init__(self, rest: bytes) -> None:
+        super().__init__(f"{len(rest)} or more bytes follow the end of the gzip member", kind="trailing_data")
+        self.rest = rest
+
+
+def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of an object in pieces of at most 4 MiB.
+
+    One gzip member is read (RFC 1952), the form CloudTrail delivers; anything that does not begin with gzip's magic
+    bytes is passed on as it is. Whoever validates digests reads through here too, so both see the same bytes.
+
+    Raises:
+        SourceError: ``bad_gzip`` (damaged), ``truncated_gzip`` (ends early).
+        TrailingDataError: the member was read whole and yielded, and more bytes follow.
+    """
+    source = iter(chunks)
+    head = b""
+    for chunk in source:
+        head += chunk
+        if len(head) >= len(_GZIP_MAGIC):
+            break
+    if not head.startswith(_GZIP_MAGIC):
+        if head:
+            yield head
+        yield from source
+        return
+    yield from _gunzip(head, source)
+
+
+def _gunzip(head: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
+    machine = isal_zlib.decompressobj(wbits=_GZIP_WBITS)
+    pending = head
+    while True:
+        try:
+            content = machine.decompress(pending, _OUTPUT_STEP)
+        except _GZIP_ERROR as error:
+            raise SourceError(f"damaged gzip data: {error}", kind="bad_gzip") from None
+        if content:
+            yield content
+        if machine.eof:
+            rest = machine.unused_data or next(source, b"")
+            if rest:
+                raise TrailingDataError(rest[: 2**20])
+            return
+        pending = machine.unconsumed_tail
+        # A full output buffer with no input left over: the machine may still hold content inside.
+        if not pending and len(content) < _OUTPUT_STEP:
+            following = next(source, None)
+            if following is None:
+                raise SourceError("the gzip data ends before its end mark", kind="truncated_gzip")
+            pending = following

@@ -1,0 +1,107 @@
+"""Bytes of an object, from S3 or from disk, as chunks; every refusal has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from loader.errors import SourceError
+from loader.source.objects import ObjectRef
+
+CHUNK_BYTES = 2**20
+
+#: ``bucket`` of an object that is a file on this machine.
+LOCAL_BUCKET = "local"
+
+#: ``ObjectRef -> chunks of its bytes as stored``.
+Fetch = Callable[[ObjectRef], Iterator[bytes]]
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_PARKED = {
+    "NoSuchKey": "missing",
+    "NoSuchVersion": "missing",
+    "NoSuchBucket": "missing",
+    "404": "missing",
+    "AccessDenied": "forbidden",
+    "AllAccessDisabled": "forbidden",
+    "403": "forbidden",
+    "InvalidObjectState": "archived",
+    "PreconditionFailed": "replaced",
+    "412": "replaced",
+}
+_HINTS = {
+    "missing": "The object is gone (a lifecycle rule, or it was deleted): restore it, then replay.",
+    "forbidden": "Give the loader's role s3:GetObject on the object and kms:Decrypt on its key, then replay.",
+    "archived": "The object is in Glacier: restore it (s3:RestoreObject), then replay.",
+    "replaced": "Another object was written under this key after the notification: its own notification loads it.",
+}
+
+
+class TransientSourceError(SourceError):
+    """Reading failed in a way that trying again later may cure: the message goes back to the queue."""
+
+    def __init__(self, message: str, *, where: str | None = None) -> None:
+        super().__init__(message, kind="unavailable", where=where)
+
+
+def _from_client_error(error: ClientError, ref: ObjectRef) -> SourceError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code.startswith("KMS.") or "kms" in code.lower():
+        kind: str | None = "forbidden"
+    else:
+        kind = _PARKED.get(code)
+    if kind is None:
+        return TransientSourceError(f"S3 answered {code or 'with an error'}", where=ref.uri)
+    return SourceError(f"S3 answered {code}", kind=kind, where=ref.uri, hint=_HINTS[kind])
+
+
+def s3_fetch(client: Any) -> Fetch:
+    """Return a fetcher that streams objects from S3 with ``client``.
+
+    The fetcher raises, when iterated, :class:`SourceError` with ``missing``, ``forbidden``, ``archived`` or
+    ``replaced`` (parked: a person has to act), or :class:`TransientSourceError` (the queue tries again).
+    """
+
+    def fetch(ref: ObjectRef) -> Iterator[bytes]:
+        request: dict[str, Any] = {"Bucket": ref.bucket, "Key": ref.key}
+        if ref.version_id:
+            request["VersionId"] = ref.version_id
+        try:
+            answer = client.get_object(**request)
+        except ClientError as error:
+            raise _from_client_error(error, ref) from None
+        except BotoCoreError as error:
+            raise TransientSourceError(str(error), where=ref.uri) from None
+        expected, seen = answer.get("ContentLength"), 0
+        body = answer["Body"]
+        try:
+            while chunk := body.read(CHUNK_BYTES):
+                seen += len(chunk)
+                yield chunk
+        except (BotoCoreError, OSError) as error:
+            raise TransientSourceError(f"the stream broke after {seen} bytes: {error}", where=ref.uri) from None
+        finally:
+            body.close()
+        if expected is not None and seen != expected:
+            raise TransientSourceError(f"the stream ended after {seen} of {expected} bytes", where=ref.uri)
+
+    return fetch
+
+
+def file_fetch(ref: ObjectRef) -> Iterator[bytes]:
+    """Yield the bytes of a local file.
+
+    Raises:
+        SourceError: ``missing`` or ``forbidden``.
+    """
+    try:
+        with Path(ref.key).open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                yield chunk
+    except FileNotFoundError:
+        raise SourceError("no such file", kind="missing", where=ref.key) from None
+    except OSError as error:
+        raise SourceError(error.strerror or str(error), kind="forbidden", where=ref.key) from None

@@ -1,0 +1,306 @@
+"""The content of an object → raw records. Fast when the file is whole, patient when it is not.
+
+Taken are CloudTrail's own form ``{"Records": [...]}``, a bare array, single records, and any sequence of these one
+after the other (JSON lines, several documents in a row).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from loader.errors import SourceError
+from loader.source.decompress import TrailingDataError, decompress
+from loader.source.objects import Broken, Limits, Piece
+from loader.source.scan import skip_space, value_end
+
+
+class _LogFile(msgspec.Struct):
+    Records: list[msgspec.Raw]
+
+
+_decode_file = msgspec.json.Decoder(_LogFile).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+_FILE_HEAD = re.compile(rb'\{\s*"Records"\s*:\s*\[')
+#: Where the next record begins after one that cannot be read. Quotes inside a string are escaped: this is never inside.
+_NEXT_RECORD = re.compile(rb',\s*(?=\{\s*"eventVersion"\s*:)')
+#: A top-level object with one of these keys is a record by itself.
+_RECORD_KEYS = frozenset({"eventName", "eventSource", "eventTime", "eventID"})
+#: Where another value may begin after text that is no JSON: at the start of a line.
+_NEXT_LINE = re.compile(rb"\n(?=\s*[{\[])")
+_RAW_KEPT = 1 * 2**20
+#: Content denser in braces or commas than this is no log, and millions of tiny "records" in one list are a memory bomb:
+#: it is walked value by value instead. (Real records have about 300 and 40 bytes for one.)
+_MIN_BYTES_A_BRACE = 16
+_MIN_BYTES_A_COMMA = 6
+
+
+def read_pieces(chunks: Iterable[bytes], limits: Limits) -> Iterator[Piece | Broken]:
+    """Split an object, given as stored, into raw records and into stretches that are none.
+
+    Every byte that is not white space or JSON punctuation between records ends up in a :class:`Piece` or is reported
+    as :class:`Broken`. Objects up to ``limits.buffer`` uncompressed bytes are split in one buffer; both ways give the
+    same pieces.
+    """
+    content = decompress(chunks)
+    buffer = bytearray()
+    trouble: SourceError | None = None
+    try:
+        for chunk in content:
+            buffer += chunk
+            if len(buffer) > limits.buffer:
+                break
+        else:
+            content = iter(())
+    except SourceError as error:
+        trouble, content = error, iter(())
+    if trouble is None and len(buffer) <= limits.buffer:
+        whole = _split_whole(buffer, limits)
+        if whole is not None:
+            yield from whole
+            return
+    yield from _Splitter(limits).run(buffer, content, trouble)
+
+
+def _split_whole(buffer: bytearray, limits: Limits) -> list[Piece | Broken] | None:
+    """Split a well-formed CloudTrail file; ``None`` if it is anything else."""
+    if buffer.count(b"{") * _MIN_BYTES_A_BRACE > len(buffer) or buffer.count(b",") * _MIN_BYTES_A_COMMA > len(buffer):
+        return None
+    try:
+        records = _decode_file(buffer).Records
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+    pieces: list[Piece | Broken] = []
+    for number, record in enumerate(records, 1):
+        raw = bytes(record)
+        if len(raw) > limits.record:
+            pieces.append(_too_large(number, raw, limits))
+        else:
+            pieces.append(Piece(number, raw))
+    return pieces
+
+
+def _too_large(number: int, raw: bytes | bytearray, limits: Limits) -> Broken:
+    return Broken(number, "record_too_large", f"longer than {limits.record} bytes", bytes(raw[:_RAW_KEPT]))
+
+
+class _Splitter:
+    """Walks the content value by value, with at most one record and one chunk in memory."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._data = bytearray()
+        self._position = 0
+        self._seen = 0
+        self._number = 0
+        self._inside = False
+        #: Open brackets around the list of records: 1 in CloudTrail's form, 0 for a bare array.
+        self._around = 0
+        self._after = False
+        self._valid = False
+        self._ended = False
+
+    def run(self, head: bytearray, content: Iterator[bytes], trouble: SourceError | None) -> Iterator[Piece | Broken]:
+        """Yield the pieces of ``head`` and then of ``content``; ``trouble`` is an error already met behind ``head``."""
+        self._data, self._seen = head, len(head)
+        while True:
+            yield from self._values()
+            if self._ended:
+                break
+            if trouble is None:
+                try:
+                    trouble = self._more(content)
+                except SourceError as error:
+                    trouble = error
+            else:
+                self._ended = True
+        yield from self._finish(trouble)
+
+    def _more(self, content: Iterator[bytes]) -> SourceError | None:
+        del self._data[: self._position]
+        self._position = 0
+        chunk = next(content, None)
+        if chunk is None:
+            self._ended = True
+            return None
+        self._data += chunk
+        self._seen += len(chunk)
+        if self._seen > self._limits.total:
+            return SourceError(f"more than {self._limits.total} bytes of content", kind="object_too_large")
+        return None
+
+    def _values(self) -> Iterator[Piece | Broken]:
+        """Yield what is complete in the buffer."""
+        while True:
+            self._position = skip_space(self._data, self._position)
+            if self._position >= len(self._data):
+                return
+            before = self._position
+            if self._after:
+                self._skip_rest_of_object()
+            elif self._inside:
+                yield from self._element()
+            else:
+                yield from self._top()
+            if self._position == before:
+                return
+
+    def _skip_rest_of_object(self) -> None:
+        """Pass over the keys after ``Records``: they hold no records."""
+        end = value_end(self._data, self._position, depth=self._around)
+        if end is not None:
+            self._position, self._after = end, False
+
+    def _top(self) -> Iterator[Piece | Broken]:
+        head = _FILE_HEAD.match(self._data, self._position)
+        if head:
+            self._position, self._inside, self._around, self._valid = head.end(), True, 1, True
+            return
+        first = self._data[self._position]
+        if first == 0x5B:  # [
+            self._position, self._inside, self._around, self._valid = self._position + 1, True, 0, True
+            return
+        if first != 0x7B:  # {
+            yield from self._garbage()
+            return
+        end = value_end(self._data, self._position)
+        if end is not None:
+            raw = bytes(self._data[self._position : end])
+            self._position = end
+            yield from self._top_value(raw)
+        elif len(self._data) - self._position > self._limits.record:
+            yield self._broken("record_too_large", f"no value ends within {self._limits.record} bytes", len(self._data))
+            self._ended = True
+
+    def _garbage(self) -> Iterator[Piece | Broken]:
+        """Report text between values once, up to the line where a value may begin again."""
+        line = _NEXT_LINE.search(self._data, self._position)
+        if line:
+            yield self._broken("not_json", "neither JSON nor a CloudTrail file", line.start())
+        elif len(self._data) - self._position > self._limits.record:
+            yield self._broken("not_json", "neither JSON nor a CloudTrail file; the rest was not read", len(self._data))
+            self._ended = True
+
+    def _top_value(self, raw: bytes) -> Iterator[Piece | Broken]:
+        try:
+            keys = _decode_keys(raw)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            # A record of its own (JSON lines) is judged by its normaliser, which also says what is wrong with it.
+            looks_like_record = raw.startswith(b"{") and b'"event' in raw
+            if looks_like_record:
+                yield self._piece(raw)
+            else:
+                self._number += 1
+                yield Broken(self._number, "not_json", f"neither JSON nor a CloudTrail file: {error}", raw[:_RAW_KEPT])
+            return
+        if "Records" in keys:
+            yield from self._listed(keys["Records"])
+        elif _RECORD_KEYS & keys.keys():
+            yield self._piece(raw)
+        else:
+            self._number += 1
+            yield Broken(self._number, "no_records", "a JSON object without Records", raw[:_RAW_KEPT])
+
+    def _listed(self, records: msgspec.Raw) -> Iterator[Piece | Broken]:
+        try:
+            listed = msgspec.json.decode(records, type=list[msgspec.Raw])
+        except (msgspec.MsgspecError, RecursionError):
+            self._number += 1
+            yield Broken(self._number, "no_records", "Records is not an array", bytes(records)[:_RAW_KEPT])
+            return
+        self._valid = True
+        for record in listed:
+            yield self._piece(bytes(record))
+
+    def _element(self) -> Iterator[Piece | Broken]:
+        data, position = self._data, self._position
+        first = data[position]
+        if first == 0x2C:  # ,
+            self._position += 1
+            return
+        if first == 0x5D:  # ]
+            self._position, self._inside, self._after = position + 1, False, self._around > 0
+            return
+        if first == 0x7D:  # } closes nothing here
+            yield self._broken("invalid_json", "a closing brace without an opening one", position + 1)
+            return
+        end = value_end(data, position)
+        if end is None:
+            if len(data) - position > self._limits.record:
+                yield from self._skip_to_next("record_too_large", f"longer than {self._limits.record} bytes")
+            return
+        raw = bytes(data[position:end])
+        boundary = _NEXT_RECORD.search(raw) if end - position > 2 else None
+        if boundary and not _is_json(raw):
+            end = position + boundary.start()
+            raw = bytes(data[position:end])
+        self._position = end
+        yield self._piece(raw)
+
+    def _skip_to_next(self, kind: str, message: str) -> Iterator[Piece | Broken]:
+        boundary = _NEXT_RECORD.search(self._data, self._position + 1)
+        until = boundary.start() if boundary else len(self._data)
+        yield self._broken(kind, message, until)
+        if boundary is None:
+            # Nothing after this can be told apart any more without keeping it all.
+            self._ended = True
+
+    def _piece(self, raw: bytes) -> Piece | Broken:
+        self._number += 1
+        if len(raw) > self._limits.record:
+            return _too_large(self._number, raw, self._limits)
+        return Piece(self._number, raw)
+
+    def _broken(self, kind: str, message: str, until: int) -> Broken:
+        self._number += 1
+        raw = bytes(self._data[self._position : min(until, self._position + _RAW_KEPT)])
+        self._position = until
+        return Broken(self._number, kind, message, raw)
+
+    def _finish(self, trouble: SourceError | None) -> Iterator[Piece | Broken]:
+        """Account for what is left when no more content comes."""
+        while self._inside:
+            boundary = _NEXT_RECORD.search(self._data, self._position)
+            if boundary is None:
+                break
+            yield self._broken("invalid_json", "the record does not end before the next one begins", boundary.start())
+            self._ended = True
+            yield from self._values()
+        rest = bytes(self._data[self._position :]).strip(b" \t\r\n")
+        unclosed = self._inside or self._after
+        if rest and not unclosed:
+            yield from self._last_value(rest)
+            rest = b""
+        if isinstance(trouble, TrailingDataError):
+            if rest:
+                yield self._rest("truncated", "the file ends in the middle of a record", rest)
+            yield self._rest(trouble.kind, trouble.message, trouble.rest)
+        elif trouble is not None:
+            yield self._rest(trouble.kind, trouble.message, rest)
+        elif rest:
+            yield self._rest("truncated", "the file ends in the middle of a record", rest)
+        elif unclosed:
+            yield self._rest("truncated", "the list of records does not end", b"")
+        elif not self._number and not self._valid:
+            yield self._rest("empty", "the object is empty", b"")
+
+    def _last_value(self, rest: bytes) -> Iterator[Piece | Broken]:
+        if rest.startswith(b"{"):
+            yield from self._top_value(rest)
+        else:
+            yield self._rest("not_json", "neither JSON nor a CloudTrail file", rest)
+
+    def _rest(self, kind: str, message: str, raw: bytes) -> Broken:
+        self._number += 1
+        return Broken(self._number, kind, message, raw[:_RAW_KEPT])
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True

@@ -29,6 +29,8 @@ _FILE_HEAD = re.compile(rb'\{\s*"Records"\s*:\s*\[')
 _NEXT_RECORD = re.compile(rb',\s*(?=\{\s*"eventVersion"\s*:)')
 #: A top-level object with one of these keys is a record by itself.
 _RECORD_KEYS = frozenset({"eventName", "eventSource", "eventTime", "eventID"})
+#: Longer than anything ``_NEXT_RECORD`` matches in a file that a machine wrote.
+_BOUNDARY_BYTES = 64
 #: Where another value may begin after text that is no JSON: at the start of a line.
 _NEXT_LINE = re.compile(rb"\n(?=\s*[{\[])")
 _RAW_KEPT = 1 * 2**20
@@ -100,6 +102,7 @@ class _Splitter:
         #: Open brackets around the list of records: 1 in CloudTrail's form, 0 for a bare array.
         self._around = 0
         self._after = False
+        self._skipping = False
         self._valid = False
         self._ended = False
 
@@ -139,7 +142,9 @@ class _Splitter:
             if self._position >= len(self._data):
                 return
             before = self._position
-            if self._after:
+            if self._skipping:
+                self._skip_to_next()
+            elif self._after:
                 self._skip_rest_of_object()
             elif self._inside:
                 yield from self._element()
@@ -230,7 +235,9 @@ class _Splitter:
         end = value_end(data, position)
         if end is None:
             if len(data) - position > self._limits.record:
-                yield from self._skip_to_next("record_too_large", f"longer than {self._limits.record} bytes")
+                self._number += 1
+                yield _too_large(self._number, data[position : position + _RAW_KEPT], self._limits)
+                self._position, self._skipping = position + 1, True
             return
         raw = bytes(data[position:end])
         boundary = _NEXT_RECORD.search(raw) if end - position > 2 else None
@@ -240,13 +247,13 @@ class _Splitter:
         self._position = end
         yield self._piece(raw)
 
-    def _skip_to_next(self, kind: str, message: str) -> Iterator[Piece | Broken]:
-        boundary = _NEXT_RECORD.search(self._data, self._position + 1)
-        until = boundary.start() if boundary else len(self._data)
-        yield self._broken(kind, message, until)
-        if boundary is None:
-            # Nothing after this can be told apart any more without keeping it all.
-            self._ended = True
+    def _skip_to_next(self) -> None:
+        """Drop what belongs to a record that was refused for its length, up to where the next one begins."""
+        boundary = _NEXT_RECORD.search(self._data, self._position)
+        if boundary:
+            self._position, self._skipping = boundary.start(), False
+        else:
+            self._position = max(self._position, len(self._data) - _BOUNDARY_BYTES)
 
     def _piece(self, raw: bytes) -> Piece | Broken:
         self._number += 1
@@ -262,7 +269,7 @@ class _Splitter:
 
     def _finish(self, trouble: SourceError | None) -> Iterator[Piece | Broken]:
         """Account for what is left when no more content comes."""
-        while self._inside:
+        while self._inside and not self._skipping:
             boundary = _NEXT_RECORD.search(self._data, self._position)
             if boundary is None:
                 break
@@ -271,6 +278,8 @@ class _Splitter:
             yield from self._values()
         rest = bytes(self._data[self._position :]).strip(b" \t\r\n")
         unclosed = self._inside or self._after
+        if self._skipping:
+            rest, unclosed = b"", False
         if rest and not unclosed:
             yield from self._last_value(rest)
             rest = b""

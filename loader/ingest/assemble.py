@@ -1,0 +1,76 @@
+"""Settings → a loader ready to work. Clients are made here and nowhere at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from loader.clock import Clock, SystemClock
+from loader.config import Settings
+from loader.index.bulk import BulkWriter
+from loader.index.client import make_client
+from loader.index.gate import IndexGate
+from loader.index.ledger import Ledger
+from loader.index.parked import DeadLetterOffice
+from loader.ingest.objects import ObjectLoader
+from loader.source.fetch import Fetch, s3_fetch
+from loader.source.objects import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What loading needs, wired together."""
+
+    cluster: OpenSearch
+    loader: ObjectLoader
+    dead_letters: DeadLetterOffice
+    clock: Clock
+
+
+def aws_client(settings: Settings, service: str) -> Any:
+    """Return a boto3 client for ``service`` (``s3``, ``sqs``, …) by the settings' region and endpoint."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        service,
+        region_name=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url,
+        config=Config(
+            connect_timeout=10,
+            read_timeout=60,
+            retries={"mode": "standard", "max_attempts": 4},
+            max_pool_connections=max(10, settings.workers * 2),
+            s3={"addressing_style": "path"} if settings.aws_endpoint_url else {},
+        ),
+    )
+
+
+def assemble(
+    settings: Settings,
+    *,
+    fetch: Fetch | None = None,
+    cluster: OpenSearch | None = None,
+    clock: Clock | None = None,
+) -> Assembly:
+    """Wire a loader. ``fetch`` defaults to S3 by the settings.
+
+    Raises:
+        ConfigError: a setting is missing or contradicts another.
+    """
+    clock = clock or SystemClock()
+    cluster = cluster or make_client(settings, pool=settings.workers + 4)
+    dead_letters = DeadLetterOffice(cluster, clock=clock)
+    gate = IndexGate(cluster, clock=clock, per_hour=settings.new_indices_per_hour)
+    loader = ObjectLoader(
+        fetch=fetch or s3_fetch(aws_client(settings, "s3")),
+        writer=BulkWriter(cluster, clock=clock, gate=gate),
+        dead_letters=dead_letters,
+        ledger=Ledger(cluster),
+        clock=clock,
+        limits=Limits(buffer=settings.object_max_bytes, record=settings.record_max_bytes),
+        bulk_max_bytes=settings.bulk_max_bytes,
+    )
+    return Assembly(cluster, loader, dead_letters, clock)

@@ -92,3 +92,20 @@ class Totals:
             self.skipped[report.reason or "unknown"] += 1
         self.counts.add(report.counts)
         self.reasons.update(report.reasons)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the accounts as plain values, for JSON."""
+        return {
+            "objects": self.objects,
+            "messages": self.messages,
+            "returned": self.returned,
+            "records": self.counts.read,
+            "indexed": self.counts.indexed,
+            "duplicates": self.counts.duplicates,
+            "dead_lettered": self.counts.dead_lettered,
+            "dropped": self.counts.dropped,
+            "balanced": self.counts.balanced,
+            "parked": dict(self.parked),
+            "skipped": dict(self.skipped),
+            "reasons": dict(self.reasons),
+        }

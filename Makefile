@@ -1,0 +1,54 @@
+# make demo, make test: everything from nothing on a machine with Python >= 3.10 and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit integration install up down status docs dashboards clean
+
+help:            ## list the targets
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+install: $(STAMP) ## create .venv with everything in it
+
+$(STAMP): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python >= 3.10 is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "The venv module is missing (on Debian and Ubuntu: apt-get install python3-venv)."; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)   ## the whole way once: a local OpenSearch, S3 and SQS, real CloudTrail files, alerts, a dashboard
+	$(BIN)/siem demo $(ARGS)
+
+test: lint unit integration ## lint, types, layers, then every test
+
+lint: $(STAMP)   ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(STAMP)   ## the fast tests: no servers
+	$(BIN)/pytest -m 'not integration' $(ARGS)
+
+integration: $(STAMP) ## the tests against a real OpenSearch node and moto's server, started once
+	$(BIN)/pytest -m integration $(ARGS)
+
+dashboards: $(STAMP) ## write dashboards/saved_objects/ anew from dashboards/src/
+	$(BIN)/siem dashboards build
+
+up: $(STAMP)     ## start the local stack and leave it running
+	$(BIN)/siem up
+
+down: $(STAMP)   ## stop the local stack
+	$(BIN)/siem down
+
+status: $(STAMP) ## what runs where
+	$(BIN)/siem status
+
+clean:           ## remove the virtual environment and caches of tools (not the local stack's data: siem down --delete)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,79 @@
+"""What commands print: tables and colours in a terminal, plain text in a pipe, JSON where a script wants it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from loader.errors import SiemError
+
+LEVEL_STYLES = {
+    "critical": "bold white on red",
+    "high": "bold red",
+    "medium": "yellow",
+    "low": "cyan",
+    "informational": "dim",
+}
+
+
+def console() -> Console:
+    """Return a console for results, on standard output."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def error_console() -> Console:
+    """Return a console for progress and errors, on standard error."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def progress(*, quiet: bool = False) -> Progress:
+    """Return a progress display on standard error; nothing is drawn outside a terminal."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=error_console(),
+        disable=quiet or not sys.stderr.isatty(),
+        transient=True,
+    )
+
+
+def print_json(value: object) -> None:
+    """Print ``value`` as one line of JSON."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode())
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> Table:
+    """Return a table; ``right`` lists the columns (from 0) whose cells stand on the right. Cells are not markup."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    for position, name in enumerate(columns):
+        made.add_column(name, justify="right" if position in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*[cell if isinstance(cell, Text) else _plain(cell) for cell in row])
+    return made
+
+
+def _plain(cell: object) -> str:
+    # Data must not be read as markup, and no control character may reach the terminal.
+    text = "" if cell is None else str(cell)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text).replace("[", r"\[")
+
+
+def print_error(error: SiemError) -> None:
+    """Print what went wrong, where, and what to do next."""
+    screen = error_console()
+    screen.print("[bold red]Error[/] ", end="")
+    screen.print(_plain(error.message), markup=False, style="bold")
+    if error.where:
+        screen.print(f"  at   {error.where}", markup=False)
+    if error.hint:
+        screen.print(f"  next {error.hint}", markup=False)

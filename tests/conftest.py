@@ -1,0 +1,156 @@
+"""Servers for the run, and where the public sample logs are.
+
+``SIEM_TEST_BACKEND`` decides who starts the servers: ``local`` (default: this project's own, no Docker needed) or
+``testcontainers``. Servers that run already are used instead when ``SIEM_TEST_OPENSEARCH_URL`` and
+``SIEM_TEST_AWS_ENDPOINT_URL`` name them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from opensearchpy import OpenSearch
+
+from loader.config import Settings
+from loader.index.client import make_client
+from loader.local.emulator import REGION, aws_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+_OURS = "log-*,siem-*"
+
+
+@dataclass(frozen=True)
+class Servers:
+    opensearch_url: str
+    aws_endpoint_url: str
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """One OpenSearch node and one moto server for the whole run."""
+    url, endpoint = os.environ.get("SIEM_TEST_OPENSEARCH_URL"), os.environ.get("SIEM_TEST_AWS_ENDPOINT_URL")
+    backend = os.environ.get("SIEM_TEST_BACKEND", "local")
+    if url and endpoint:
+        yield Servers(url, endpoint)
+    elif backend == "testcontainers":
+        yield from _with_testcontainers()
+    elif backend == "local":
+        yield from _with_local_stack()
+    else:
+        pytest.fail(f"SIEM_TEST_BACKEND is {backend!r}: it must be local or testcontainers")
+
+
+def _with_local_stack() -> Iterator[Servers]:
+    from loader.local.stack import LocalStack
+
+    stack = LocalStack(f"test-{os.getpid()}")
+    state = stack.up(heap="1g")
+    try:
+        yield Servers(state.opensearch_url, state.aws_endpoint_url)
+    finally:
+        stack.down(delete=True)
+
+
+def _with_testcontainers() -> Iterator[Servers]:
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.wait_strategies import HttpWaitStrategy
+
+    node = (
+        DockerContainer("opensearchproject/opensearch:3.8.0")
+        .with_env("discovery.type", "single-node")
+        .with_env("DISABLE_SECURITY_PLUGIN", "true")
+        .with_env("DISABLE_INSTALL_DEMO_CONFIG", "true")
+        .with_exposed_ports(9200)
+        .waiting_for(HttpWaitStrategy(9200, "/_cluster/health").for_status_code(200))
+    )
+    moto = (
+        DockerContainer("motoserver/moto:5.2.5")
+        .with_exposed_ports(5000)
+        .waiting_for(HttpWaitStrategy(5000, "/moto-api/").for_status_code(200))
+    )
+    with node, moto:
+        yield Servers(
+            f"http://{node.get_container_host_ip()}:{node.get_exposed_port(9200)}",
+            f"http://{moto.get_container_host_ip()}:{moto.get_exposed_port(5000)}",
+        )
+
+
+@pytest.fixture(scope="session")
+def opensearch_url(servers: Servers) -> str:
+    return servers.opensearch_url
+
+
+@pytest.fixture(scope="session")
+def aws_endpoint(servers: Servers) -> str:
+    return servers.aws_endpoint_url
+
+
+@pytest.fixture(scope="session")
+def opensearch_client(servers: Servers) -> Iterator[OpenSearch]:
+    client = make_client(Settings(cluster_url=servers.opensearch_url))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def clean_cluster(opensearch_client: OpenSearch) -> OpenSearch:
+    """The client, with no index and no template of this project in the cluster."""
+    opensearch_client.indices.delete(index=_OURS, params={"expand_wildcards": "all", "ignore_unavailable": "true"})
+    for kind, listed in (("index", "index_templates"), ("component", "component_templates")):
+        path = f"/_{kind}_template"
+        for template in opensearch_client.transport.perform_request("GET", path)[listed]:
+            if template["name"].startswith(("log-", "siem-")):
+                opensearch_client.transport.perform_request("DELETE", f"{path}/{template['name']}")
+    return opensearch_client
+
+
+@pytest.fixture
+def templates(clean_cluster: OpenSearch) -> OpenSearch:
+    """The client, with this project's templates applied and no index."""
+    from loader.index.templates import apply, plan, read_templates
+
+    apply(clean_cluster, plan(clean_cluster, read_templates()))
+    return clean_cluster
+
+
+class Aws:
+    """boto3 clients of the emulator, with credentials that are none."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._clients: dict[str, Any] = {}
+
+    def __getattr__(self, service: str) -> Any:
+        if service.startswith("_"):
+            raise AttributeError(service)
+        if service not in self._clients:
+            environment = aws_environment()
+            self._clients[service] = boto3.client(
+                service,
+                region_name=REGION,
+                endpoint_url=self._endpoint,
+                aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+            )
+        return self._clients[service]
+
+
+@pytest.fixture(scope="session")
+def aws(servers: Servers) -> Aws:
+    """``aws.s3``, ``aws.sqs``, ``aws.sns``: clients of moto's server."""
+    return Aws(servers.aws_endpoint_url)
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The public sample logs: ``$SIEM_REFERENCE_DATA``, else ``../shared/data``."""
+    folder = Path(os.environ.get("SIEM_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "invictus-aws_dataset").is_dir():
+        pytest.skip(f"the public sample logs are not at {folder}; set SIEM_REFERENCE_DATA")
+    return folder

@@ -19,7 +19,7 @@ from opensearchpy import OpenSearch
 
 from loader.config import Settings
 from loader.index.client import make_client
-from loader.local.emulator import REGION, aws_environment
+from loader.local.aws import CREDENTIALS, REGION
 
 ROOT = Path(__file__).resolve().parent.parent
 _OURS = "log-*,siem-*"
@@ -49,12 +49,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def _with_local_stack() -> Iterator[Servers]:
     from loader.local.stack import LocalStack
 
-    stack = LocalStack(f"test-{os.getpid()}")
-    state = stack.up(heap="1g")
+    stack = LocalStack(f"test-{os.getpid()}", settings=Settings())
+    status = stack.up()
     try:
-        yield Servers(state.opensearch_url, state.aws_endpoint_url)
+        assert status.node.url is not None
+        assert status.aws.url is not None
+        yield Servers(status.node.url, status.aws.url)
     finally:
-        stack.down(delete=True)
+        stack.down(delete_data=True)
 
 
 def _with_testcontainers() -> Iterator[Servers]:
@@ -130,13 +132,12 @@ class Aws:
         if service.startswith("_"):
             raise AttributeError(service)
         if service not in self._clients:
-            environment = aws_environment()
             self._clients[service] = boto3.client(
                 service,
                 region_name=REGION,
                 endpoint_url=self._endpoint,
-                aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+                aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             )
         return self._clients[service]
 

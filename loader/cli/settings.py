@@ -6,12 +6,7 @@ import os
 
 from loader.cli.output import error_console
 from loader.config import Settings, read_settings
-from loader.local.stack import LocalStack
-
-
-def local_stack(settings: Settings) -> LocalStack:
-    """Return the one local stack that ``siem up``, ``siem down``, ``siem status`` and ``siem demo`` manage."""
-    return LocalStack(settings=settings)
+from loader.local.stack import LocalStack, StackStatus
 
 
 def settings_for_cluster(*, quiet: bool = False) -> Settings:
@@ -23,23 +18,24 @@ def settings_for_cluster(*, quiet: bool = False) -> Settings:
     settings = read_settings()
     if settings.cluster_url is not None:
         return settings
-    state = local_stack(settings).running_state()
-    if state is None:
+    status = LocalStack(settings=settings).status()
+    if not status.running:
         return settings
     if not quiet:
-        error_console().print(f"Using the local stack at {state.opensearch_url}", style="dim")
-    return with_local_stack(settings, state.opensearch_url, state.aws_endpoint_url, state.aws_environment())
+        error_console().print(f"Using the local stack at {status.node.url}", style="dim")
+    return with_local_stack(settings, status)
 
 
-def with_local_stack(
-    settings: Settings, cluster_url: str, aws_endpoint_url: str, environment: dict[str, str]
-) -> Settings:
-    """Return ``settings`` pointed at the local stack; its dummy AWS credentials go into this process's environment."""
-    os.environ.update(environment)
+def with_local_stack(settings: Settings, status: StackStatus) -> Settings:
+    """Return ``settings`` pointed at a running local stack.
+
+    Its dummy AWS credentials go into this process's environment, where boto3 looks for them.
+    """
+    os.environ.update(status.environment)
     return settings.model_copy(
         update={
-            "cluster_url": cluster_url,
-            "aws_endpoint_url": settings.aws_endpoint_url or aws_endpoint_url,
-            "aws_region": settings.aws_region or environment.get("AWS_DEFAULT_REGION"),
+            "cluster_url": status.node.url,
+            "aws_endpoint_url": status.aws.url,
+            "aws_region": status.environment["AWS_REGION"],
         }
     )

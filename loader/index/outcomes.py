@@ -66,6 +66,9 @@ def of_error(status: int, kind: str, reason: str) -> Outcome:
         return Outcome.REJECTED
     if kind == "illegal_argument_exception" and any(mark in reason for mark in _TERM_TOO_LONG):
         return Outcome.REJECTED
+    if kind == "cluster_block_exception":
+        # A full disk answers 429 too, but no retry of ours empties it.
+        return Outcome.HOLD
     if kind in _RETRY or status == 429 or status >= 500:
         return Outcome.RETRY
     return Outcome.HOLD

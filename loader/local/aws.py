@@ -143,7 +143,7 @@ class AwsEmulator:
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": str(Path(loader.__file__).parent.parent),
         }
-        command = [sys.executable, "-m", "loader.local.aws_server", str(port), str(self.run_dir)]
+        command = [sys.executable, "-m", "loader.local.aws_server", str(port), f"{self.run_dir}{os.sep}"]
         self._pid = process.spawn(command, log=self.log, env=env, cwd=self.run_dir)
         self.port = port
 

@@ -87,9 +87,7 @@ ELASTICSEARCH = Distribution(
 )
 
 
-def installed(
-    distribution: Distribution, cache: Cache, *, full_jdk: bool, progress: Progress = silent
-) -> Path:
+def installed(distribution: Distribution, cache: Cache, *, full_jdk: bool, progress: Progress = silent) -> Path:
     """Return the folder of the unpacked server; download, verify and unpack it if it is not there yet.
 
     Raises:

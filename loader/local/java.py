@@ -65,7 +65,9 @@ def probe(path: Path) -> Java | None:
 def _ask(path: Path, question: str) -> str | None:
     environment = {"PATH": os.defpath, "LC_ALL": "C"}  # no JAVA_TOOL_OPTIONS: it adds lines and options
     try:
-        answer = subprocess.run([path, question], capture_output=True, text=True, timeout=60, env=environment, check=False)
+        answer = subprocess.run(
+            [path, question], capture_output=True, text=True, timeout=60, env=environment, check=False
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout + answer.stderr if answer.returncode == 0 else None

@@ -81,7 +81,7 @@ def is_ours(pid: int | None, mark: Path) -> bool:
     """
     if pid is None or pid <= 1 or exit_code(pid) is not None:
         return False
-    return f"{mark}{os.sep}" in command_line(pid) + os.sep
+    return f"{mark}{os.sep}" in command_line(pid)
 
 
 def stop(pid: int, mark: Path, *, timeout: float = 30.0, clock: Clock | None = None) -> bool:

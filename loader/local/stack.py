@@ -1,154 +1,222 @@
-"""The local stack: one node and one emulator, described by a state file that commands share."""
+"""The local stack: a search server and an AWS emulator under one name, brought up and down together."""
 
 from __future__ import annotations
 
-import fcntl
+import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
-from loader.clock import rfc3339
-from loader.config import Settings
+from loader.clock import Clock, SystemClock, rfc3339
+from loader.config import Settings, read_settings
 from loader.errors import LocalStackError
 from loader.local import process
-from loader.local.emulator import answers, aws_environment, start_emulator
-from loader.local.node import Node, answering_version
-from loader.local.places import Places, find_places, make_folder
+from loader.local.aws import AwsEmulator, environment
+from loader.local.cache import Cache
+from loader.local.distribution import OPENSEARCH, Distribution, Progress, silent
+from loader.local.java import Java
+from loader.local.node import OpenSearchNode
+from loader.local.state import StackState, load, save
 
-Step = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One process of the stack. ``url`` and ``pid`` are None while it does not run."""
+
+    running: bool
+    url: str | None
+    pid: int | None
+    log: Path
 
 
-class StackState(msgspec.Struct, frozen=True):
-    """What runs where. Kept as ``state.json`` in the run folder."""
+@dataclass(frozen=True, slots=True)
+class StackStatus:
+    """What there is to tell about a stack. ``disk_used`` is in bytes; texts are None if it was never started."""
 
-    opensearch_url: str
-    opensearch_pid: int
-    opensearch_version: str
-    java: str
-    heap: str
-    aws_endpoint_url: str
-    aws_pid: int
-    started: str
+    name: str
+    node: ServiceStatus
+    aws: ServiceStatus
+    flavour: str | None
+    version: str | None
+    heap: str | None
+    java: str | None
+    started_at: str | None
+    run_dir: Path
+    data_dir: Path
+    disk_used: int
+    notes: tuple[str, ...]
 
-    def aws_environment(self) -> dict[str, str]:
-        """Return the environment for AWS clients of this stack's emulator."""
-        return aws_environment()
+    @property
+    def running(self) -> bool:
+        """Whether both processes run."""
+        return self.node.running and self.aws.running
+
+    @property
+    def log_files(self) -> tuple[Path, ...]:
+        """The logs that exist."""
+        return tuple(log for log in (self.node.log, self.aws.log) if log.is_file())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point this project, and boto3, at what runs."""
+        found = environment(self.aws.url) if self.aws.url else {}
+        return {**found, "SIEM_CLUSTER_URL": self.node.url} if self.node.url else found
 
 
 class LocalStack:
-    """Starts, finds and stops the stack called ``name``."""
+    """One named stack on this machine. Any process may bring it up and any other take it down."""
 
     def __init__(
-        self, name: str = "default", *, settings: Settings | None = None, places: Places | None = None
+        self,
+        name: str = "default",
+        *,
+        settings: Settings | None = None,
+        heap: str = "1g",
+        distribution: Distribution = OPENSEARCH,
+        java: Java | None = None,
+        progress: Progress = silent,
+        clock: Clock | None = None,
     ) -> None:
-        self._places = places or find_places(settings.cache_dir if settings else None)
-        self.run = self._places.run(name)
+        self.name = name
+        self.cache = Cache.of(settings if settings is not None else read_settings())
+        self.run_dir = self.cache.run_dir(name)
+        self._clock = clock or SystemClock()
+        self._distribution = distribution
+        self._progress = progress
+        self.node = OpenSearchNode(
+            self.run_dir,
+            self.cache,
+            heap=heap,
+            distribution=distribution,
+            java=java,
+            progress=progress,
+            clock=self._clock,
+        )
+        self.aws = AwsEmulator(self.run_dir, progress=progress, clock=self._clock)
 
-    @property
-    def logs(self) -> Path:
-        """Return the folder of the servers' logs."""
-        return self.run / "logs"
+    def up(self) -> StackStatus:
+        """Bring both processes up, reuse those that run, and return the status.
 
-    @property
-    def data(self) -> Path:
-        """Return the folder of the node's data."""
-        return self.run / "data"
-
-    def running_state(self) -> StackState | None:
-        """Return the state if both servers run and answer, else ``None``."""
-        state = self._read_state()
-        if state is None or not self._alive(state):
-            return None
-        return state
-
-    def up(self, *, heap: str = "1g", step: Step = lambda _: None) -> StackState:
-        """Start what does not run yet. Safe to call at any time, and by two commands at once.
+        The server's data is that of the last time; the emulator starts empty. What this call started is stopped again
+        if it fails.
 
         Raises:
-            LocalStackError: see :meth:`loader.local.node.Node.start`.
+            LocalStackError: something the stack needs is missing or failed.
         """
-        with self._locked():
-            state = self.running_state()
-            if state is not None:
-                return state
-            self._stop_remains()
-            node = Node(self._places, self.run, heap=heap).start(step)
-            try:
-                step("Starting the S3 and SQS emulator")
-                emulator = start_emulator(self.run)
-            except BaseException:
-                process.stop(node.pid, str(self.run))
-                raise
-            state = StackState(
-                opensearch_url=node.url,
-                opensearch_pid=node.pid,
-                opensearch_version=node.version,
-                java=node.java,
-                heap=heap,
-                aws_endpoint_url=emulator.url,
-                aws_pid=emulator.pid,
-                started=rfc3339(datetime.now(timezone.utc)),
-            )
-            self._state_file.write_bytes(msgspec.json.encode(state))
-            return state
-
-    def down(self, *, delete: bool = False) -> bool:
-        """Stop what runs; with ``delete`` remove its data, logs and state too. Return whether anything ran.
-
-        The node's data stays otherwise, and is there again after the next start; the emulator's is lost.
-        """
-        with self._locked():
-            ran = self._stop_remains()
-        if delete:
-            shutil.rmtree(self.run, ignore_errors=True)
-        return ran
-
-    @property
-    def _state_file(self) -> Path:
-        return self.run / "state.json"
-
-    def _read_state(self) -> StackState | None:
-        try:
-            return msgspec.json.decode(self._state_file.read_bytes(), type=StackState)
-        except FileNotFoundError:
-            return None
-        except msgspec.MsgspecError:
-            # Written by another version: what it described cannot be trusted, so it is not ours to stop.
-            self._state_file.unlink(missing_ok=True)
-            return None
-
-    def _alive(self, state: StackState) -> bool:
-        mark = str(self.run)
-        if not process.is_ours(state.opensearch_pid, mark) or not process.is_ours(state.aws_pid, mark):
-            return False
-        return answering_version(state.opensearch_url) is not None and answers(state.aws_endpoint_url)
-
-    def _stop_remains(self) -> bool:
-        state = self._read_state()
-        if state is None:
-            return False
-        mark = str(self.run)
-        ran = False
-        for pid in (state.aws_pid, state.opensearch_pid):
-            ran = ran or process.is_ours(pid, mark)
-            process.stop(pid, mark)
-        self._state_file.unlink(missing_ok=True)
-        return ran
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        make_folder(self.run)
-        with (self.run / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        self.cache.prepare(None)
+        with self.cache.lock(f"stack-{self.name}"):
+            before = self._attach()
+            if before is not None and before.flavour != self._distribution.flavour and self._has_data():
                 raise LocalStackError(
-                    "another command is starting or stopping this stack",
-                    where=str(self.run),
-                    hint="Wait for it to end.",
-                ) from None
-            yield
+                    f"the stack {self.name!r} has the data of {before.flavour}",
+                    where=str(self.run_dir),
+                    hint="Take it down with its data, or use another name.",
+                )
+            started: list[OpenSearchNode | AwsEmulator] = []
+            try:
+                if self.node.health() is None:
+                    self.node.stop()  # there, but deaf
+                    started.append(self.node)
+                    self.node.start(before.node_port if before else None)
+                if not self.aws.answers():
+                    self.aws.stop()
+                    started.append(self.aws)
+                    self.aws.start(before.aws_port if before else None)
+                save(self.run_dir, self._state(before, fresh_node=self.node in started))
+            except BaseException:
+                for part in started:
+                    part.stop()
+                raise
+            return self.status()
+
+    def down(self, *, delete_data: bool = False) -> StackStatus:
+        """Stop what runs, and remove the whole run folder if asked; return the status after it.
+
+        Raises:
+            LocalStackError: a process does not end, or belongs to another user.
+        """
+        self.cache.prepare(None)
+        with self.cache.lock(f"stack-{self.name}"):
+            before = self._attach()
+            self._progress("Stop", None)
+            self.aws.stop()
+            self.node.stop()
+            if before is not None:
+                save(self.run_dir, replace(before, node_pid=None, aws_pid=None))
+            if delete_data and self.run_dir.is_dir():
+                try:
+                    shutil.rmtree(self.run_dir)
+                except OSError as error:
+                    raise LocalStackError(
+                        f"the data cannot be removed: {error.strerror}",
+                        where=str(self.run_dir),
+                        hint="Remove the folder as the user who owns it.",
+                    ) from error
+            return self.status()
+
+    def status(self) -> StackStatus:
+        """Return what runs and where. Changes nothing."""
+        state = self._attach()
+        node_pid, aws_pid = self.node.pid, self.aws.pid
+        notes = ["OpenSearch's data outlives a stop; what is in S3 and SQS does not: the emulator keeps it in memory."]
+        if state is not None and state.has_processes and node_pid is None and aws_pid is None:
+            notes.append("It ended without being stopped (a reboot, or it was killed).")
+        return StackStatus(
+            name=self.name,
+            node=ServiceStatus(node_pid is not None, self.node.url if node_pid else None, node_pid, self.node.log),
+            aws=ServiceStatus(aws_pid is not None, self.aws.url if aws_pid else None, aws_pid, self.aws.log),
+            flavour=state.flavour if state else None,
+            version=state.version if state else None,
+            heap=state.heap if state else None,
+            java=state.java if state else None,
+            started_at=state.started_at if state else None,
+            run_dir=self.run_dir,
+            data_dir=self.node.folder.data,
+            disk_used=_size(self.run_dir),
+            notes=tuple(notes),
+        )
+
+    def _attach(self) -> StackState | None:
+        """Take over what the state file names, as far as these processes are still the ones that were started."""
+        state = load(self.run_dir)
+        if state is None:
+            return None
+        if state.node_port is not None and process.is_ours(state.node_pid, self.run_dir):
+            assert state.node_pid is not None
+            self.node.attach(state.node_pid, state.node_port)
+        if state.aws_port is not None and process.is_ours(state.aws_pid, self.run_dir):
+            assert state.aws_pid is not None
+            self.aws.attach(state.aws_pid, state.aws_port)
+        return state
+
+    def _state(self, before: StackState | None, *, fresh_node: bool) -> StackState:
+        java = self.node.java
+        if before is None or fresh_node:
+            before = StackState(
+                flavour=self._distribution.flavour,
+                version=self._distribution.version,
+                heap=self.node.heap,
+                java=f"{java.version} ({java.path})" if java else "unknown",
+                started_at=rfc3339(self._clock.now()),
+            )
+        return replace(
+            before,
+            node_port=self.node.http_port,
+            node_pid=self.node.pid,
+            aws_port=self.aws.port,
+            aws_pid=self.aws.pid,
+        )
+
+    def _has_data(self) -> bool:
+        return self.node.folder.data.is_dir() and any(self.node.folder.data.iterdir())
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            try:
+                total += (Path(parent) / name).lstat().st_size
+            except OSError:
+                continue  # deleted meanwhile, as a running server does
+    return total

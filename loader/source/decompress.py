@@ -8,7 +8,7 @@ from isal import isal_zlib
 
 from loader.errors import SourceError
 
-_GZIP_ERROR = isal_zlib.IsalError
+_GZIP_ERROR: type[Exception] = isal_zlib.IsalError
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31
 _OUTPUT_STEP = 4 * 2**20

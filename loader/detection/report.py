@@ -1,0 +1,88 @@
+"""What a cycle did, in figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from loader.detection.model import Level
+
+
+@dataclass(slots=True)
+class RuleCount:
+    """One rule's part. ``matches`` counts events; ``error`` says why a part of them was not examined."""
+
+    uuid: str
+    id: str
+    title: str
+    level: Level
+    matches: int = 0
+    alerts_new: int = 0
+    alerts_existing: int = 0
+    #: Alerts whose evidence grew or changed, and those that are no longer founded.
+    alerts_revised: int = 0
+    alerts_withdrawn: int = 0
+    error: str | None = None
+
+    @property
+    def alerts(self) -> int:
+        """Return how many alerts this run raised or found to exist."""
+        return self.alerts_new + self.alerts_existing
+
+
+@dataclass(slots=True)
+class RunReport:
+    """One cycle. ``complete`` is true when every rule has now examined everything that could be read."""
+
+    rules: list[RuleCount] = field(default_factory=list)
+    #: Sequence numbers examined: documents, and the deletions and no-operations between them.
+    examined: int = 0
+    searches: int = 0
+    seconds: float = 0.0
+    complete: bool = True
+    #: Shards that hold something unexamined and cannot be read now.
+    unreadable: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def alerts_new(self) -> int:
+        """Return how many alerts were raised."""
+        return sum(count.alerts_new for count in self.rules)
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Return what went wrong, by the rule's id."""
+        return {count.id: count.error for count in self.rules if count.error}
+
+    def by_level(self) -> dict[str, int]:
+        """Return the alerts, new and existing, by level; levels without any are left out."""
+        totals: dict[str, int] = {}
+        for count in self.rules:
+            if count.alerts:
+                totals[count.level] = totals.get(count.level, 0) + count.alerts
+        return totals
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for ``--json``."""
+        return {
+            "examined": self.examined,
+            "searches": self.searches,
+            "seconds": round(self.seconds, 3),
+            "complete": self.complete,
+            "unreadable": list(self.unreadable),
+            "notes": self.notes,
+            "rules": {
+                count.id: {
+                    "uuid": count.uuid,
+                    "title": count.title,
+                    "level": count.level,
+                    "matches": count.matches,
+                    "alerts_new": count.alerts_new,
+                    "alerts_existing": count.alerts_existing,
+                    "alerts_revised": count.alerts_revised,
+                    "alerts_withdrawn": count.alerts_withdrawn,
+                    **({"error": count.error} if count.error else {}),
+                }
+                for count in self.rules
+            },
+        }

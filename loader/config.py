@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     record_max_bytes: int = Field(10 * 2**20, ge=2**10, description="bytes of one record; a larger one is parked")
     new_indices_per_hour: int = Field(100, ge=1, description="new daily indices an hour before loading waits")
 
+    drop_filters: Path | None = Field(None, description="YAML file of filters that drop events; none by default")
+
     # --- local stack -------------------------------------------------------------------------------------------
     cache_dir: Path | None = Field(None, description="where the local stack keeps downloads, data and logs")
 

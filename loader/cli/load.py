@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from types import FrameType
 
 import click
 
 from loader.cli.output import print_json
 from loader.cli.settings import settings_for_cluster
-from loader.clock import SystemClock
 from loader.errors import ConfigError
-from loader.ingest.assemble import assemble, aws_client
+from loader.ingest.assemble import assemble, aws_client, message_handler
+from loader.ingest.metrics import Metrics, MetricsServer
 from loader.ingest.worker import QueueOptions, QueueWorker
 from loader.telemetry import configure_logging
+
+_LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"])
 
 
 @click.group("load")
@@ -25,29 +28,44 @@ def command() -> None:
 @click.option("--drain", is_flag=True, help="Stop when the queue is empty instead of waiting for more.")
 @click.option("--queue", "queue_url", help="URL of the SQS queue.  [default: SIEM_QUEUE_URL]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Objects loaded at the same time.  [default: SIEM_WORKERS]")
-@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True)
-def worker_command(drain: bool, queue_url: str | None, workers: int | None, log_level: str) -> None:
-    """Consume S3 notifications from a queue until stopped (SIGTERM or Ctrl-C: what is in work is finished first).
+@click.option(
+    "--visibility", default=300, show_default=True, type=click.IntRange(5, 43200), help="Seconds a message is kept."
+)
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on.")
+@click.option("--log-level", type=_LEVELS, default="INFO", show_default=True)
+def worker_command(
+    drain: bool,
+    queue_url: str | None,
+    workers: int | None,
+    visibility: int,
+    metrics_port: int | None,
+    metrics_host: str,
+    log_level: str,
+) -> None:
+    """Consume S3 notifications from a queue until stopped.
 
-    Logs are JSON lines on standard error, the accounts one JSON object on standard output at the end.
+    SIGTERM and Ctrl-C finish what is in work first. Logs are JSON lines on standard error; the accounts are one JSON
+    object on standard output at the end. Any number of workers may share a queue.
     """
     configure_logging(log_level)
     settings = settings_for_cluster()
     url = queue_url or settings.queue_url
     if url is None:
         raise ConfigError("no queue is configured", where="SIEM_QUEUE_URL", hint="Set it, or pass --queue URL.")
+    metrics = Metrics()
     assembly = assemble(settings)
-    worker = QueueWorker(
-        aws_client(settings, "sqs"),
-        assembly.loader,
-        assembly.dead_letters,
-        QueueOptions(url, workers=workers or settings.workers, drain=drain),
-        clock=SystemClock(),
-    )
+    handler = message_handler(assembly, queue=url.rsplit("/", 1)[-1], metrics=metrics)
+    options = QueueOptions(url, workers=workers or settings.workers, visibility=visibility, drain=drain)
+    worker = QueueWorker(aws_client(settings, "sqs"), handler, options, clock=assembly.clock)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    print_json(worker.run().as_dict())
+    with ExitStack() as stack:
+        if metrics_port is not None:
+            stack.enter_context(MetricsServer(metrics, worker.trouble, host=metrics_host, port=metrics_port))
+        totals = worker.run()
+    print_json(totals.as_dict())

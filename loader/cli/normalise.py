@@ -18,7 +18,9 @@ from loader.source.split import read_pieces
 
 
 @click.command("normalise")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+)
 @click.option("--meta", is_flag=True, help="Add _index and _id to each document.")
 def command(files: tuple[Path, ...], meta: bool) -> None:
     """Print the documents that FILES would become, one JSON object a line.

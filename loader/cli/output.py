@@ -52,7 +52,9 @@ def print_json(value: object) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode())
 
 
-def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> Table:
+def table(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()
+) -> Table:
     """Return a table; ``right`` lists the columns (from 0) whose cells stand on the right. Cells are not markup."""
     made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(columns):
@@ -65,7 +67,9 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
 def _plain(cell: object) -> str:
     # Data must not be read as markup, and no control character may reach the terminal.
     text = "" if cell is None else str(cell)
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text).replace("[", r"\[")
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text).replace(
+        "[", r"\["
+    )
 
 
 def print_error(error: SiemError) -> None:

@@ -18,7 +18,9 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        shown = [(name.replace("_", " "), value) for name, value in facts.items() if value is not None and name != "notes"]
+        shown = [
+            (name.replace("_", " "), value) for name, value in facts.items() if value is not None and name != "notes"
+        ]
         console().print(table("Local stack", ["", ""], shown))
         for note in status.notes:
             console().print(f"\n{note}", markup=False)

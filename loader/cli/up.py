@@ -8,7 +8,9 @@ from loader.cli.output import console, error_console, print_json
 from loader.config import read_settings
 from loader.local.stack import LocalStack, StackStatus
 
-heap_option = click.option("--heap", default="1g", show_default=True, help="Heap of the OpenSearch node, e.g. 512m or 2g.")
+heap_option = click.option(
+    "--heap", default="1g", show_default=True, help="Heap of the OpenSearch node, e.g. 512m or 2g."
+)
 
 
 def bring_up(heap: str, *, quiet: bool = False) -> StackStatus:

@@ -1,0 +1,1 @@
+"""Where other programs call in: thin, with no work at import."""

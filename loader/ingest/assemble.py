@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,11 @@ from loader.index.client import make_client
 from loader.index.gate import IndexGate
 from loader.index.ledger import Ledger
 from loader.index.parked import DeadLetterOffice
+from loader.ingest.filters import dropper, keep_all, read_filters
+from loader.ingest.messages import MessageHandler
+from loader.ingest.metrics import Metrics
 from loader.ingest.objects import ObjectLoader
+from loader.ingest.report import ObjectReport
 from loader.source.fetch import Fetch, s3_fetch
 from loader.source.objects import Limits
 
@@ -27,6 +32,24 @@ class Assembly:
     loader: ObjectLoader
     dead_letters: DeadLetterOffice
     clock: Clock
+
+
+def message_handler(
+    assembly: Assembly,
+    *,
+    queue: str,
+    metrics: Metrics | None = None,
+    on_report: Callable[[ObjectReport], None] | None = None,
+) -> MessageHandler:
+    """Return a handler of queue messages. ``queue`` names the queue in dead letters."""
+    return MessageHandler(
+        assembly.loader,
+        assembly.dead_letters,
+        queue=queue,
+        clock=assembly.clock,
+        metrics=metrics,
+        on_report=on_report,
+    )
 
 
 def aws_client(settings: Settings, service: str) -> Any:
@@ -72,5 +95,6 @@ def assemble(
         clock=clock,
         limits=Limits(buffer=settings.object_max_bytes, record=settings.record_max_bytes),
         bulk_max_bytes=settings.bulk_max_bytes,
+        drop=dropper(read_filters(settings.drop_filters)) if settings.drop_filters else keep_all,
     )
     return Assembly(cluster, loader, dead_letters, clock)

@@ -12,8 +12,9 @@ from loader.index.bulk import BulkWriter, Item
 from loader.index.ledger import Ledger
 from loader.index.outcomes import Outcome
 from loader.index.parked import DeadLetter, DeadLetterOffice
+from loader.ingest.filters import Drop, keep_all
 from loader.ingest.report import ObjectReport
-from loader.ingest.route import route
+from loader.ingest.route import is_trail_delivery, route
 from loader.logtypes.model import LogType, ObjectContext
 from loader.source.fetch import Fetch, TransientSourceError
 from loader.source.objects import Broken, Limits, ObjectRef, Piece
@@ -58,6 +59,7 @@ class ObjectLoader:
         clock: Clock,
         limits: Limits,
         bulk_max_bytes: int,
+        drop: Drop = keep_all,
     ) -> None:
         self._fetch = fetch
         self._writer = writer
@@ -66,6 +68,7 @@ class ObjectLoader:
         self._clock = clock
         self._limits = limits
         self._bulk_max_bytes = bulk_max_bytes
+        self._drop = drop
 
     def load(self, ref: ObjectRef) -> ObjectReport:
         """Load ``ref`` whole, or raise with everything safe to be loaded again.
@@ -96,9 +99,11 @@ class ObjectLoader:
         letters: list[DeadLetter] = []
         waiting = 0
         try:
-            for piece in read_pieces(self._fetch(ref), self._limits):
+            for piece in read_pieces(self._fetch(ref), self._limits, members=not is_trail_delivery(ref.key)):
                 report.counts.read += 1
                 made = self._normalise(log_type, piece, context, report)
+                if made is None:
+                    continue
                 if isinstance(made, DeadLetter):
                     letters.append(made)
                     waiting += len(made.raw) + 500
@@ -126,9 +131,15 @@ class ObjectLoader:
 
     def _normalise(
         self, log_type: LogType, piece: Piece | Broken, context: ObjectContext, report: ObjectReport
-    ) -> Item | DeadLetter:
+    ) -> Item | DeadLetter | None:
+        """Return the piece's document, its dead letter, or ``None`` if a named filter drops it."""
         if isinstance(piece, Broken):
             return DeadLetter(report.ref, "split", piece.kind, piece.message, piece.raw, piece.number)
+        dropped_by = self._drop(piece.raw)
+        if dropped_by is not None:
+            report.counts.dropped += 1
+            report.dropped_by[dropped_by] += 1
+            return None
         try:
             rendered = log_type.normalise(piece.raw, context, False)
         except RecordError as error:
@@ -210,6 +221,7 @@ class ObjectLoader:
             "duplicates": counts.duplicates,
             "dead_lettered": counts.dead_lettered,
             "dropped": counts.dropped,
+            "dropped_by": dict(report.dropped_by) or None,
             "balanced": counts.balanced,
             "first_event": report.first_event,
             "last_event": report.last_event,

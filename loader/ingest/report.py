@@ -48,6 +48,8 @@ class ObjectReport:
     counts: Counts = field(default_factory=Counts)
     #: Dead letters by reason.
     reasons: Counter[str] = field(default_factory=Counter)
+    #: Events dropped, by the filter's name.
+    dropped_by: Counter[str] = field(default_factory=Counter)
     #: What the cluster refused for good, by error type: too much of it stops the object before anything is parked.
     refused: Counter[str] = field(default_factory=Counter)
     first_event: str | None = None
@@ -82,6 +84,7 @@ class Totals:
     returned: int = 0
     counts: Counts = field(default_factory=Counts)
     reasons: Counter[str] = field(default_factory=Counter)
+    dropped_by: Counter[str] = field(default_factory=Counter)
 
     def add(self, report: ObjectReport) -> None:
         """Add one object's report."""
@@ -92,6 +95,7 @@ class Totals:
             self.skipped[report.reason or "unknown"] += 1
         self.counts.add(report.counts)
         self.reasons.update(report.reasons)
+        self.dropped_by.update(report.dropped_by)
 
     def as_dict(self) -> dict[str, object]:
         """Return the accounts as plain values, for JSON."""
@@ -108,4 +112,5 @@ class Totals:
             "parked": dict(self.parked),
             "skipped": dict(self.skipped),
             "reasons": dict(self.reasons),
+            "dropped_by": dict(self.dropped_by),
         }

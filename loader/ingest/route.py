@@ -11,6 +11,12 @@ from loader.logtypes.model import LogType
 _SERVICE = re.compile(r"(?:^|/)AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/([^/]+)/")
 
 
+def is_trail_delivery(key: str) -> bool:
+    """Tell whether CloudTrail itself wrote the object: then it is one gzip member, and anything after it is suspect."""
+    match = _SERVICE.search(key)
+    return match is not None and match.group(1).startswith("CloudTrail")
+
+
 def route(key: str) -> LogType | str:
     """Return the log type of the object with this key, or the name of the rule that skips it.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from isal import isal_zlib
 
 from loader.errors import SourceError
 
-_GZIP_ERROR: type[Exception] = isal_zlib.IsalError
+# The stubs say that this is an instance.
+_GZIP_ERROR = cast("type[Exception]", isal_zlib.error)
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31
 _OUTPUT_STEP = 4 * 2**20
@@ -22,11 +24,12 @@ class TrailingDataError(SourceError):
         self.rest = rest
 
 
-def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def decompress(chunks: Iterable[bytes], *, members: bool = False) -> Iterator[bytes]:
     """Yield the content of an object in pieces of at most 4 MiB.
 
     One gzip member is read (RFC 1952), the form CloudTrail delivers; anything that does not begin with gzip's magic
-    bytes is passed on as it is. Whoever validates digests reads through here too, so both see the same bytes.
+    bytes is passed on as it is. Whoever validates digests reads through here too, so both see the same bytes. With
+    ``members``, further members are read as well: Firehose puts one after the other.
 
     Raises:
         SourceError: ``bad_gzip`` (damaged), ``truncated_gzip`` (ends early).
@@ -43,10 +46,10 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield head
         yield from source
         return
-    yield from _gunzip(head, source)
+    yield from _gunzip(head, source, members)
 
 
-def _gunzip(head: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
+def _gunzip(head: bytes, source: Iterator[bytes], members: bool) -> Iterator[bytes]:
     machine = isal_zlib.decompressobj(wbits=_GZIP_WBITS)
     pending = head
     while True:
@@ -57,10 +60,13 @@ def _gunzip(head: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
         if content:
             yield content
         if machine.eof:
-            rest = machine.unused_data or next(source, b"")
-            if rest:
-                raise TrailingDataError(rest[: 2**20])
-            return
+            pending = machine.unused_data or next(source, b"")
+            if not pending:
+                return
+            if not members:
+                raise TrailingDataError(pending[: 2**20])
+            machine = isal_zlib.decompressobj(wbits=_GZIP_WBITS)
+            continue
         pending = machine.unconsumed_tail
         # A full output buffer with no input left over: the machine may still hold content inside.
         if not pending and len(content) < _OUTPUT_STEP:

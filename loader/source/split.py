@@ -1,6 +1,7 @@
 """The content of an object → raw records. Fast when the file is whole, patient when it is not.
 
-Taken are CloudTrail's own form ``{"Records": [...]}``, a bare array, single records, and any sequence of these one
+Taken are CloudTrail's own form ``{"Records": [...]}``, a bare array, single records, CloudTrail that went through
+CloudWatch Logs (subscription envelopes, and exports with a time before each record), and any sequence of these one
 after the other (JSON lines, several documents in a row).
 """
 
@@ -21,12 +22,27 @@ class _LogFile(msgspec.Struct):
     Records: list[msgspec.Raw]
 
 
+class _LogEvent(msgspec.Struct):
+    message: str
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html"""
+
+    log_events: list[_LogEvent]
+    message_type: str = "DATA_MESSAGE"
+
+
 _decode_file = msgspec.json.Decoder(_LogFile).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 _FILE_HEAD = re.compile(rb'\{\s*"Records"\s*:\s*\[')
 #: Where the next record begins after one that cannot be read. Quotes inside a string are escaped: this is never inside.
 _NEXT_RECORD = re.compile(rb',\s*(?=\{\s*"eventVersion"\s*:)')
+#: CloudWatch Logs' export to S3 writes each event's time before it.
+#: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/S3ExportTasks.html
+_EXPORT_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z[ \t]+(?=\{)")
 #: A top-level object with one of these keys is a record by itself.
 _RECORD_KEYS = frozenset({"eventName", "eventSource", "eventTime", "eventID"})
 #: Longer than anything ``_NEXT_RECORD`` matches in a file that a machine wrote.
@@ -40,14 +56,16 @@ _MIN_BYTES_A_BRACE = 16
 _MIN_BYTES_A_COMMA = 6
 
 
-def read_pieces(chunks: Iterable[bytes], limits: Limits) -> Iterator[Piece | Broken]:
+def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = False) -> Iterator[Piece | Broken]:
     """Split an object, given as stored, into raw records and into stretches that are none.
+
+    ``members`` allows several gzip members, as Firehose writes them; CloudTrail's own files have one.
 
     Every byte that is not white space or JSON punctuation between records ends up in a :class:`Piece` or is reported
     as :class:`Broken`. Objects up to ``limits.buffer`` uncompressed bytes are split in one buffer; both ways give the
     same pieces.
     """
-    content = decompress(chunks)
+    content = decompress(chunks, members=members)
     buffer = bytearray()
     trouble: SourceError | None = None
     try:
@@ -168,6 +186,9 @@ class _Splitter:
         if first == 0x5B:  # [
             self._position, self._inside, self._around, self._valid = self._position + 1, True, 0, True
             return
+        stamp = _EXPORT_TIME.match(self._data, self._position)
+        if stamp:
+            self._position, first = stamp.end(), 0x7B
         if first != 0x7B:  # {
             yield from self._garbage()
             return
@@ -203,6 +224,8 @@ class _Splitter:
             return
         if "Records" in keys:
             yield from self._listed(keys["Records"])
+        elif "logEvents" in keys:
+            yield from self._subscribed(raw)
         elif _RECORD_KEYS & keys.keys():
             yield self._piece(raw)
         else:
@@ -219,6 +242,19 @@ class _Splitter:
         self._valid = True
         for record in listed:
             yield self._piece(bytes(record))
+
+    def _subscribed(self, raw: bytes) -> Iterator[Piece | Broken]:
+        """Unwrap the envelope of a CloudWatch Logs subscription: each message is a record, as text."""
+        try:
+            envelope = _decode_envelope(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            yield self._rest("bad_envelope", f"not a CloudWatch Logs subscription message: {error}", raw)
+            return
+        self._valid = True
+        if envelope.message_type == "CONTROL_MESSAGE":
+            return  # CloudWatch Logs asks whether the destination can be reached
+        for event in envelope.log_events:
+            yield self._piece(event.message.encode("utf-8", "surrogatepass"))
 
     def _element(self) -> Iterator[Piece | Broken]:
         data, position = self._data, self._position

@@ -46,6 +46,21 @@ CASES: dict[str, tuple[bytes, list[tuple[str, bytes]]]] = {
     "JSON lines": (A + b"\n" + B + b"\n", [("ok", A), ("ok", B)]),
     "several documents in a row": (FILE + b"\n" + FILE, [("ok", A), ("ok", B), ("ok", A), ("ok", B)]),
     "a record that is no object": (b'{"Records":[17,' + A + b"]}", [("ok", b"17"), ("ok", A)]),
+    "a CloudWatch Logs subscription": (
+        json.dumps(
+            {
+                "messageType": "DATA_MESSAGE",
+                "logEvents": [{"id": "1", "message": A.decode()}, {"id": "2", "message": B.decode()}],
+            }
+        ).encode(),
+        [("ok", A), ("ok", B)],
+    ),
+    "a CloudWatch Logs control message": (b'{"messageType":"CONTROL_MESSAGE","logEvents":[{"message":"x"}]}', []),
+    "a damaged subscription": (b'{"logEvents":[{"message":7}]}', [("bad_envelope", b'{"logEvents":[{"message":7}]}')]),
+    "a CloudWatch Logs export": (
+        b"2023-07-10T11:45:00.000Z " + A + b"\n2023-07-10T11:45:01.000Z " + B + b"\n",
+        [("ok", A), ("ok", B)],
+    ),
     "empty": (b"", [("empty", b"")]),
     "white space only": (b" \r\n", [("empty", b"")]),
     "empty gzip": (gzip.compress(b""), [("empty", b"")]),
@@ -172,3 +187,11 @@ def test_damage_never_raises_and_never_hides_the_first_record_before_it(cut: int
             found = pieces(data, limits)
             if data[:52] == FILE[:52]:
                 assert found[0] == ("ok", A)
+
+
+@pytest.mark.parametrize("size", [5, 4096])
+def test_several_members_are_read_where_they_are_expected(size: int) -> None:
+    stored = gzip.compress(A + b"\n") + gzip.compress(B + b"\n")
+    for limits in (BUFFERED, STREAMED):
+        found = list(read_pieces(chunks(stored, size), limits, members=True))
+        assert [piece.raw for piece in found] == [A, B]

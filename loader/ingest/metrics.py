@@ -1,0 +1,116 @@
+"""Prometheus metrics of loading, and the health endpoint beside them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from loader.ingest.report import ObjectReport
+
+_LAG_BUCKETS = (60, 300, 600, 900, 1800, 3600, 7200, 21600, 86400)
+_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own. Safe between threads."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._objects = Counter("siem_objects", "Objects dealt with", ["outcome", "reason"], registry=self.registry)
+        self._records = Counter("siem_records", "Records by what became of them", ["outcome"], registry=self.registry)
+        self._read = Counter(
+            "siem_records_read", "Records read; equals the sum of siem_records", registry=self.registry
+        )
+        self._dead = Counter("siem_dead_letters", "Dead letters", ["reason"], registry=self.registry)
+        self._dropped = Counter("siem_dropped", "Events dropped by named filters", ["filter"], registry=self.registry)
+        self._messages = Counter("siem_messages", "Queue messages", ["outcome"], registry=self.registry)
+        self._skipped = Counter(
+            "siem_notifications_skipped", "Events that name nothing to load", ["rule"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "siem_object_seconds", "Seconds an object took", registry=self.registry, buckets=_SECONDS_BUCKETS
+        )
+        self._lag = Histogram(
+            "siem_event_lag_seconds",
+            "Age of an object's newest event when loaded",
+            registry=self.registry,
+            buckets=_LAG_BUCKETS,
+        )
+        self.in_work = Gauge("siem_messages_in_work", "Messages being worked on", registry=self.registry)
+
+    def object(self, report: ObjectReport, lag: float | None) -> None:
+        """Count one object. ``lag`` is in seconds."""
+        counts = report.counts
+        self._objects.labels(report.outcome, report.reason or "").inc()
+        self._read.inc(counts.read)
+        for outcome, number in (
+            ("indexed", counts.indexed),
+            ("duplicate", counts.duplicates),
+            ("dead_lettered", counts.dead_lettered),
+            ("dropped", counts.dropped),
+        ):
+            self._records.labels(outcome).inc(number)
+        for reason, number in report.reasons.items():
+            self._dead.labels(reason).inc(number)
+        for name, number in report.dropped_by.items():
+            self._dropped.labels(name).inc(number)
+        self._seconds.observe(report.seconds)
+        if lag is not None:
+            self._lag.observe(max(lag, 0.0))
+
+    def message(self, outcome: str, skipped: Iterable[tuple[str, int]] = ()) -> None:
+        """Count one message: ``acknowledged``, ``returned`` or ``parked``."""
+        self._messages.labels(outcome).inc()
+        for rule, number in skipped:
+            self._skipped.labels(rule).inc(number)
+
+
+class MetricsServer:
+    """Serves ``/metrics`` and ``/healthz`` (200, or 503 with the reason) while its ``with`` block runs."""
+
+    def __init__(self, metrics: Metrics, trouble: Callable[[], str | None], *, host: str, port: int) -> None:
+        registry = metrics.registry
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # http.server's name
+                if self.path == "/metrics":
+                    self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+                elif self.path == "/healthz":
+                    reason = trouble()
+                    self._answer(503 if reason else 200, (reason or "ok").encode() + b"\n", "text/plain")
+                else:
+                    self._answer(404, b"/metrics and /healthz are here\n", "text/plain")
+
+            def _answer(self, status: int, body: bytes, kind: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Requests for metrics are no news."""
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Return the port it listens on."""
+        return int(self._server.server_address[1])
+
+    def __enter__(self) -> MetricsServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

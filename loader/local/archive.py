@@ -15,8 +15,8 @@ from loader.errors import LocalStackError
 def unpack(archive: Path, target: Path, *, keep: Callable[[PurePosixPath], bool] = lambda _path: True) -> None:
     """Unpack ``archive`` as the folder ``target``, which appears complete or not at all.
 
-    The archive's one top folder becomes ``target``. ``keep`` is asked with each path below it. Every folder and file can
-    be read by all users: the server runs under another account than the one that unpacks.
+    The archive's one top folder becomes ``target``. ``keep`` is asked with each path below it. Every folder and file
+    can be read by all users: the server may run under another account than the one that unpacks.
 
     Raises:
         LocalStackError: the archive is broken, holds a path that leads outside, or the disk is full.

@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -30,9 +31,17 @@ CREDENTIALS = MappingProxyType(
 )
 
 
-def environment(endpoint_url: str) -> dict[str, str]:
-    """Return the environment variables under which boto3 talks to the emulator at ``endpoint_url``."""
-    return {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint_url, "SIEM_AWS_ENDPOINT_URL": endpoint_url}
+def environment(endpoint_url: str, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment variables under which boto3 talks to the emulator at ``endpoint_url``.
+
+    Where ``inherited`` names a proxy, loopback is taken out of its reach: botocore would ask it otherwise.
+    """
+    direct = {}
+    if any(name.lower() in ("http_proxy", "all_proxy") for name in inherited):
+        names = ("NO_PROXY", "no_proxy")
+        entries = [entry for name in names for entry in inherited.get(name, "").split(",") if entry]
+        direct = dict.fromkeys(names, ",".join(dict.fromkeys([*entries, HOST])))
+    return {**CREDENTIALS, **direct, "AWS_ENDPOINT_URL": endpoint_url, "SIEM_AWS_ENDPOINT_URL": endpoint_url}
 
 
 class AwsEmulator:
@@ -97,9 +106,10 @@ class AwsEmulator:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         for attempt in (1, 2, 3):
             (port,) = free_ports(1, [preferred_port] if preferred_port and attempt == 1 else [])
-            self._launch(port)
+            pid = self._launch(port)
+            self.attach(pid, port)
             try:
-                self._wait()
+                self._wait(pid)
             except LocalStackError:
                 taken = any("Address already in use" in line or "in use by" in line for line in process.tail(self.log))
                 if attempt == 3 or not taken:
@@ -132,7 +142,7 @@ class AwsEmulator:
         finally:
             connection.close()
 
-    def _launch(self, port: int) -> None:
+    def _launch(self, port: int) -> int:
         # Neither the caller's credentials nor a proxy: what the emulator sends stays on this machine.
         env = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
@@ -144,15 +154,13 @@ class AwsEmulator:
             "PYTHONPATH": str(Path(loader.__file__).parent.parent),
         }
         command = [sys.executable, "-m", "loader.local.aws_server", str(port), f"{self.run_dir}{os.sep}"]
-        self._pid = process.spawn(command, log=self.log, env=env, cwd=self.run_dir)
-        self.port = port
+        return process.spawn(command, log=self.log, env=env, cwd=self.run_dir)
 
-    def _wait(self) -> None:
+    def _wait(self, pid: int) -> None:
         started = self._clock.monotonic()
-        assert self._pid is not None
         try:
             while not self.answers():
-                code = process.exit_code(self._pid)
+                code = process.exit_code(pid)
                 waited = self._clock.monotonic() - started
                 if code is not None or waited > self._start_timeout:
                     what = f"ended (exit code {code})" if code is not None else f"did not answer in {waited:.0f} s"

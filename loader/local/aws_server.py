@@ -1,4 +1,7 @@
-"""The AWS emulator's process: ``python -m loader.local.aws_server PORT RUN_DIR`` (started by :mod:`loader.local.aws`)."""
+"""The AWS emulator's process, started by :mod:`loader.local.aws`.
+
+``python -m loader.local.aws_server PORT RUN_DIR``
+"""
 
 from __future__ import annotations
 

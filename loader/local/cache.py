@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,22 @@ def default_root() -> Path:
     """Return the cache folder when no setting names one.
 
     root's own home cannot be entered by the account the server runs under, hence ``/var/cache`` for root.
+
+    Raises:
+        LocalStackError: the user has no home.
     """
     if os.geteuid() == 0:
         return Path("/var/cache") / FOLDER
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / FOLDER
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / FOLDER
+    try:
+        return Path.home() / ".cache" / FOLDER
+    except RuntimeError as error:
+        raise LocalStackError(
+            "there is no home folder to keep downloads and data in",
+            where="HOME",
+            hint="Set SIEM_CACHE_DIR to a folder you may write to.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +107,44 @@ class Cache:
             )
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock ``name`` against other processes; wait for it if need be."""
+    def lock(self, name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Path]:
+        """Hold the lock ``name`` against other processes; if it is taken, say so by ``waiting`` and wait.
+
+        Yields the lock's file, which its holder may delete.
+
+        Raises:
+            LocalStackError: the file cannot be opened.
+        """
         path = self.root / f".{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open_locked(path, waiting)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            yield path
         finally:
             os.close(descriptor)
+
+
+def _open_locked(path: Path, waiting: Callable[[], None]) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise LocalStackError(
+                f"the lock cannot be taken: {error.strerror}",
+                where=str(path),
+                hint="Run the command as the user who owns the folder, or set SIEM_CACHE_DIR to one of your own.",
+            ) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Its holder may have deleted it while we waited: then this lock keeps nobody out.
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)

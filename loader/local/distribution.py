@@ -17,7 +17,7 @@ from loader.local.archive import unpack
 from loader.local.cache import Cache
 from loader.local.capacity import MIB, check_disk
 
-Progress = Callable[[str, "float | None"], None]
+Progress = Callable[[str, float | None], None]
 """Told what is being done, and which fraction of it is (None: unknown)."""
 
 
@@ -50,6 +50,16 @@ class Distribution:
     def file_name(self) -> str:
         """The name of the downloaded file."""
         return f"{self.flavour}-{self.version}.zip"
+
+    @property
+    def coordinates(self) -> str:
+        """How Maven names it."""
+        return f"{self.group}:{self.flavour}:{self.version}"
+
+    @property
+    def repository_path(self) -> str:
+        """Where the file is in a Maven repository."""
+        return f"{self.group.replace('.', '/')}/{self.flavour}/{self.version}/{self.file_name}"
 
     def folder_name(self, full_jdk: bool) -> str:
         """Return the name of the unpacked folder: complete, or without what a limited Java cannot run."""
@@ -130,25 +140,29 @@ def fetch(
         if sha256(kept) == distribution.sha256:
             return kept
         kept.unlink()  # cut off, or damaged on disk: fetch it again
+    local = _maven_repository() / distribution.repository_path
+    if local.is_file() and sha256(local) == distribution.sha256:
+        return local
     work = Path(tempfile.mkdtemp(prefix=".download-", dir=cache.downloads))
     try:
         came = (download or _download)(distribution, work, progress)
         found = sha256(came)
         if found != distribution.sha256:
-            if came.is_relative_to(work):
-                came.unlink()
             raise LocalStackError(
-                f"the checksum is wrong: SHA-256 {found} instead of {distribution.sha256}; the file was not used",
-                where=str(kept if came.is_relative_to(work) else came),
+                f"the checksum is wrong: SHA-256 {found} instead of {distribution.sha256}; the file was removed",
+                where=f"Maven Central, {distribution.coordinates}",
                 hint="Try again; if it stays wrong, what lies between you and Maven Central changes the file.",
             )
-        if not came.is_relative_to(work):
-            return came
         came.chmod(0o644)
         came.replace(kept)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return kept
+
+
+def _maven_repository() -> Path:
+    """Return the folder where Maven, if somebody uses it here, keeps what it downloaded."""
+    return Path(os.environ.get("M2_REPO") or Path(os.environ.get("HOME", "/")) / ".m2" / "repository")
 
 
 def sha256(path: Path) -> str:
@@ -161,7 +175,7 @@ def sha256(path: Path) -> str:
 
 
 def _download(distribution: Distribution, folder: Path, progress: Progress) -> Path:
-    """Fetch the file with jgo, which looks into a local Maven repository first."""
+    """Fetch the file into ``folder`` with jgo, a Maven resolver in Python."""
     try:
         from jgo.maven import MavenContext, PythonResolver
     except ImportError as error:
@@ -187,20 +201,13 @@ def _download(distribution: Distribution, folder: Path, progress: Progress) -> P
 
         yield update
 
-    repository = Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository")
-    context: Any = MavenContext(
-        PythonResolver(progress_callback=report),
-        repo_cache=folder,
-        local_repos=[repository] if repository.is_dir() else [],
-        timeout=60,
-    )
-    coordinates = f"{distribution.group}:{distribution.flavour}:{distribution.version}"
+    context: Any = MavenContext(PythonResolver(progress_callback=report), repo_cache=folder, timeout=60)
     try:
         project = context.project(distribution.group, distribution.flavour)
         return Path(project.at_version(distribution.version).artifact(packaging="zip").resolve())
     except (OSError, RuntimeError) as error:  # requests' errors are OSErrors
         raise LocalStackError(
             f"the download failed: {error}",
-            where=f"Maven Central, {coordinates}",
-            hint="Check the network and the proxy settings, then try again: it goes on where files are complete.",
+            where=f"Maven Central, {distribution.coordinates}",
+            hint="Check the network and the proxy settings (HTTPS_PROXY), then try again.",
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -148,6 +149,7 @@ def usable_by(java: Java, account: Account | None, cache: Cache) -> Java:
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache.root))
         try:
             shutil.copytree(home, work / "home", symlinks=False)
+            _open_to_all(work / "home")
             (work / "home").rename(target)
         except (OSError, shutil.Error) as error:
             raise LocalStackError(
@@ -165,6 +167,14 @@ def usable_by(java: Java, account: Account | None, cache: Cache) -> Java:
             hint="Set SIEM_CACHE_DIR to a folder every user can enter and run programs from.",
         )
     return copied
+
+
+def _open_to_all(folder: Path) -> None:
+    for parent, _, files in os.walk(folder):
+        Path(parent).chmod(0o755)
+        for name in files:
+            file = Path(parent) / name
+            file.chmod(0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
 def _runs_as(path: Path, account: Account) -> bool:

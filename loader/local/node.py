@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from loader.local import process
 from loader.local.account import Account, service_account
 from loader.local.cache import Cache
 from loader.local.capacity import GIB, check_disk, check_memory
+from loader.local.configuration import RunFolder, as_yaml, prepare
 from loader.local.distribution import OPENSEARCH, Distribution, Progress, installed, silent
 from loader.local.java import Java, find_java, usable_by
 from loader.local.ports import HOST, free_ports
@@ -23,38 +22,7 @@ from loader.local.ports import HOST, free_ports
 _PORT_TAKEN = ("BindException", "BindHttpException", "BindTransportException", "Address already in use")
 _TYPICAL_START_S = 20.0
 _FREE_FOR_DATA = GIB
-
-
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """What one stack keeps: ``data/``, ``logs/``, ``config/`` and ``tmp/`` are the server's, the rest is ours."""
-
-    path: Path
-
-    @property
-    def data(self) -> Path:
-        """The indices."""
-        return self.path / "data"
-
-    @property
-    def logs(self) -> Path:
-        """The logs of every process."""
-        return self.path / "logs"
-
-    @property
-    def config(self) -> Path:
-        """The server's configuration."""
-        return self.path / "config"
-
-    @property
-    def tmp(self) -> Path:
-        """The server's temporary files."""
-        return self.path / "tmp"
-
-    @property
-    def pid(self) -> Path:
-        """The file with the server's process id."""
-        return self.path / "pid"
+_ATTEMPTS = 3
 
 
 class OpenSearchNode:
@@ -89,7 +57,7 @@ class OpenSearchNode:
     @property
     def log(self) -> Path:
         """The file with everything the server prints."""
-        return self.folder.logs / "console.log"
+        return self.folder.console
 
     @property
     def name(self) -> str:
@@ -130,20 +98,23 @@ class OpenSearchNode:
         account = service_account()
         self.cache.prepare(account)
         check_disk(self.folder.path, _FREE_FOR_DATA)
-        self._progress("Find Java", None)
         release = self.distribution
+        self._progress("Find Java", None)
         found = self.java or find_java(release.java_minimum, release.java_maximum)
-        self.java = usable_by(found, account, self.cache)
-        home = installed(release, self.cache, full_jdk=self.java.full_jdk, progress=self._progress)
-        for attempt in (1, 2, 3):
-            http_port, transport_port = free_ports(2, [preferred_port] if preferred_port and attempt == 1 else [])
-            self._configure(home, account, http_port, transport_port)
-            self._launch(home, account, http_port)
+        java = self.java = usable_by(found, account, self.cache)
+        home = installed(release, self.cache, full_jdk=java.full_jdk, progress=self._progress)
+        preferred = [preferred_port] if preferred_port else []
+        for attempt in range(1, _ATTEMPTS + 1):
+            http_port, transport_port = free_ports(2, preferred if attempt == 1 else [])
+            settings = {f"{release.flavour}.yml": as_yaml(self._settings(http_port, transport_port))}
+            prepare(self.folder, home / "config", settings, full_jdk=java.full_jdk, account=account)
+            pid = self._launch(home, java, account)
+            self.attach(pid, http_port)
             try:
-                self._wait(http_port)
+                self._wait(pid, http_port)
             except LocalStackError:
                 port_taken = any(sign in line for line in process.tail(self.log, 200) for sign in _PORT_TAKEN)
-                if attempt == 3 or not port_taken:
+                if attempt == _ATTEMPTS or not port_taken:
                     raise
             else:
                 return
@@ -176,35 +147,8 @@ class OpenSearchNode:
         # Another server may have got the port: it has another name.
         return answer if isinstance(answer, dict) and answer.get("cluster_name") == self.name else None
 
-    def _configure(self, home: Path, account: Account | None, http_port: int, transport_port: int) -> None:
-        folder = self.folder
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            folder.path.chmod(0o755)
-            shutil.rmtree(folder.config, ignore_errors=True)
-            shutil.rmtree(folder.tmp, ignore_errors=True)
-            shutil.copytree(home / "config", folder.config)
-            for own in (folder.data, folder.logs, folder.tmp):
-                own.mkdir(exist_ok=True)
-            (folder.config / f"{self.distribution.flavour}.yml").write_text(self._settings(http_port, transport_port))
-            options = folder.config / "jvm.options"
-            assert self.java is not None
-            options.write_text(jvm_options(options.read_text(), folder.logs, full_jdk=self.java.full_jdk))
-            if self.log.is_file():
-                self.log.replace(self.log.with_suffix(".log.1"))
-            if account is not None:
-                # data/ belongs to the account already unless another account was used before.
-                for own in (folder.config, folder.data, folder.logs, folder.tmp):
-                    _give(own, account)
-        except OSError as error:
-            raise LocalStackError(
-                f"the server's folder cannot be prepared: {error}",
-                where=str(folder.path),
-                hint="Check who owns the folder and whether the disk is full.",
-            ) from error
-
-    def _settings(self, http_port: int, transport_port: int) -> str:
-        settings = {
+    def _settings(self, http_port: int, transport_port: int) -> dict[str, str]:
+        return {
             "cluster.name": self.name,
             "node.name": self.name,
             "discovery.type": "single-node",
@@ -215,51 +159,52 @@ class OpenSearchNode:
             "cluster.routing.allocation.disk.threshold_enabled": "false",
             **self.distribution.settings,
         }
-        return "".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items())
 
-    def _launch(self, home: Path, account: Account | None, http_port: int) -> None:
-        assert self.java is not None
+    def _launch(self, home: Path, java: Java, account: Account | None) -> int:
         prefix = self.distribution.prefix
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.folder.tmp),
             "LC_ALL": "C.UTF-8",
-            f"{prefix}_JAVA_HOME": str(self.java.home),
+            f"{prefix}_JAVA_HOME": str(java.home),
             f"{prefix}_PATH_CONF": str(self.folder.config),
             f"{prefix}_TMPDIR": str(self.folder.tmp),
             f"{prefix}_JAVA_OPTS": f"-Xms{self.heap} -Xmx{self.heap}",
         }
         # The folders stand on the command line, not in the file: that is how the process is recognised later.
         command = [
-            home / "bin" / self.distribution.flavour,
+            str(home / "bin" / self.distribution.flavour),
             f"-Epath.data={self.folder.data}",
             f"-Epath.logs={self.folder.logs}",
         ]
-        self._progress(f"Start {self.distribution.flavour} {self.distribution.version}", 0.0)
-        self._pid = process.spawn(command, log=self.log, env=environment, cwd=home, account=account)
-        self.http_port = http_port
-        self.folder.pid.write_text(f"{self._pid}\n")
+        self._progress(self._step, 0.0)
+        pid = process.spawn(command, log=self.log, env=environment, cwd=home, account=account)
+        self.folder.pid.write_text(f"{pid}\n")
+        return pid
 
-    def _wait(self, http_port: int) -> None:
+    def _wait(self, pid: int, http_port: int) -> None:
         started = self._clock.monotonic()
-        step = f"Start {self.distribution.flavour} {self.distribution.version}"
-        assert self._pid is not None
         try:
             while True:
                 waited = self._clock.monotonic() - started
-                if (code := process.exit_code(self._pid)) is not None:
+                if (code := process.exit_code(pid)) is not None:
                     raise self._failure(f"ended while starting (exit code {code})")
-                health = self.health()
-                if health is not None and health.get("status") in ("green", "yellow"):
-                    self._progress(step, 1.0)
+                status = (self.health() or {}).get("status")
+                if status in ("green", "yellow"):
+                    self._progress(self._step, 1.0)
                     return
                 if waited > self._start_timeout:
-                    raise self._failure(f"did not answer on port {http_port} within {self._start_timeout:.0f} s")
-                self._progress(step, min(0.95, waited / _TYPICAL_START_S))
+                    said = f"answers, but its status is {status}," if status else "did not answer"
+                    raise self._failure(f"{said} on port {http_port} after {self._start_timeout:.0f} s")
+                self._progress(self._step, min(0.95, waited / _TYPICAL_START_S))
                 self._clock.sleep(0.2)
         except BaseException:
             self.stop(timeout=5.0)
             raise
+
+    @property
+    def _step(self) -> str:
+        return f"Start {self.distribution.flavour} {self.distribution.version}"
 
     def _failure(self, what: str) -> LocalStackError:
         lines = process.tail(self.log)
@@ -269,25 +214,3 @@ class OpenSearchNode:
             where=str(self.log),
             hint=f"Read the whole log: {self.log}",
         )
-
-
-def jvm_options(text: str, logs: Path, *, full_jdk: bool) -> str:
-    """Return a distribution's ``jvm.options`` with every output in ``logs`` and without what a limited Java lacks."""
-    lines = []
-    for line in text.splitlines():
-        limited = not full_jdk and "--add-modules=jdk.incubator.vector" in line
-        if limited and not line.startswith("#"):
-            line = f"# {line}"  # the whole line: a prefix such as "20-:" alone stops the server  # noqa: PLW2901
-        elif line.startswith("-XX:HeapDumpPath="):
-            line = f"-XX:HeapDumpPath={logs}"  # noqa: PLW2901
-        elif not line.startswith("#"):
-            line = line.replace("=logs/", f"={logs}/")  # noqa: PLW2901
-        lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def _give(folder: Path, account: Account) -> None:
-    os.chown(folder, account.uid, account.gid)
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            os.chown(Path(parent) / name, account.uid, account.gid, follow_symlinks=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -14,6 +15,14 @@ from loader.local.account import Account
 
 # Children of this very process: they must be waited for, or they stay in the process table as zombies.
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _let_go() -> None:
+    """Those that still run outlive us on purpose: no warning about it when the interpreter ends."""
+    for child in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
 
 
 def spawn(
@@ -31,10 +40,9 @@ def spawn(
     Raises:
         LocalStackError: the system refused.
     """
-    user = {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
     try:
         with log.open("ab") as output:
-            child = subprocess.Popen(
+            child: subprocess.Popen[bytes] = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -43,7 +51,9 @@ def spawn(
                 cwd=cwd,
                 start_new_session=True,
                 umask=0o022,
-                **user,  # type: ignore[call-overload, unused-ignore]
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
             )
     except (OSError, subprocess.SubprocessError) as error:
         as_whom = f" as {account.name!r}" if account else ""
@@ -98,11 +108,11 @@ def stop(pid: int, mark: Path, *, timeout: float = 30.0, clock: Clock | None = N
         return False
     try:
         os.kill(pid, signal.SIGTERM)
-        if _gone(pid, mark, timeout, clock):
+        if _gone(pid, timeout, clock):
             return True
         # The group too: a launcher may have started the server as a child. Its group has its own pid (see spawn).
         os.killpg(pid, signal.SIGKILL)
-        if _gone(pid, mark, 10.0, clock):
+        if _gone(pid, 10.0, clock):
             return True
     except ProcessLookupError:
         return True
@@ -115,13 +125,26 @@ def stop(pid: int, mark: Path, *, timeout: float = 30.0, clock: Clock | None = N
     raise LocalStackError(f"process {pid} does not end", where=str(mark), hint=f"Look at it with: ps -fp {pid}")
 
 
-def _gone(pid: int, mark: Path, timeout: float, clock: Clock) -> bool:
+def _gone(pid: int, timeout: float, clock: Clock) -> bool:
     deadline = clock.monotonic() + timeout
-    while is_ours(pid, mark):
+    while not _ended(pid):
         if clock.monotonic() >= deadline:
             return False
         clock.sleep(0.05)
     return True
+
+
+def _ended(pid: int) -> bool:
+    """Tell whether the process has let go of its files and ports (its memory, and command line, go earlier)."""
+    if pid in _children:
+        return exit_code(pid) is not None
+    try:
+        # "4711 (java) Z …": a zombie is gone but for its entry, which its parent (in a container: nobody) clears away.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        if Path("/proc/self").exists():
+            return True
+    return not command_line(pid)
 
 
 def tail(log: Path, lines: int = 20, limit: int = 64 * 1024) -> list[str]:

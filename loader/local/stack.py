@@ -104,7 +104,7 @@ class LocalStack:
             LocalStackError: something the stack needs is missing or failed.
         """
         self.cache.prepare(None)
-        with self.cache.lock(f"stack-{self.name}"):
+        with self.cache.lock(f"stack-{self.name}", self._say_waiting):
             before = self._attach()
             if before is not None and before.flavour != self._distribution.flavour and self._has_data():
                 raise LocalStackError(
@@ -136,7 +136,7 @@ class LocalStack:
             LocalStackError: a process does not end, or belongs to another user.
         """
         self.cache.prepare(None)
-        with self.cache.lock(f"stack-{self.name}"):
+        with self.cache.lock(f"stack-{self.name}", self._say_waiting) as lock:
             before = self._attach()
             self._progress("Stop", None)
             self.aws.stop()
@@ -146,6 +146,7 @@ class LocalStack:
             if delete_data and self.run_dir.is_dir():
                 try:
                     shutil.rmtree(self.run_dir)
+                    lock.unlink(missing_ok=True)
                 except OSError as error:
                     raise LocalStackError(
                         f"the data cannot be removed: {error.strerror}",
@@ -181,12 +182,12 @@ class LocalStack:
         state = load(self.run_dir)
         if state is None:
             return None
-        if state.node_port is not None and process.is_ours(state.node_pid, self.run_dir):
-            assert state.node_pid is not None
-            self.node.attach(state.node_pid, state.node_port)
-        if state.aws_port is not None and process.is_ours(state.aws_pid, self.run_dir):
-            assert state.aws_pid is not None
-            self.aws.attach(state.aws_pid, state.aws_port)
+        for part, pid, port in (
+            (self.node, state.node_pid, state.node_port),
+            (self.aws, state.aws_pid, state.aws_port),
+        ):
+            if pid is not None and port is not None and process.is_ours(pid, self.run_dir):
+                part.attach(pid, port)
         return state
 
     def _state(self, before: StackState | None, *, fresh_node: bool) -> StackState:
@@ -206,6 +207,9 @@ class LocalStack:
             aws_port=self.aws.port,
             aws_pid=self.aws.pid,
         )
+
+    def _say_waiting(self) -> None:
+        self._progress("Wait for the other command that starts or stops this stack", None)
 
     def _has_data(self) -> bool:
         return self.node.folder.data.is_dir() and any(self.node.folder.data.iterdir())

@@ -8,6 +8,7 @@ from types import FrameType
 
 import click
 
+from loader.cli.backfill import backfill_command, replay_command
 from loader.cli.output import print_json
 from loader.cli.settings import settings_for_cluster
 from loader.errors import ConfigError
@@ -69,3 +70,7 @@ def worker_command(
             stack.enter_context(MetricsServer(metrics, worker.trouble, host=metrics_host, port=metrics_port))
         totals = worker.run()
     print_json(totals.as_dict())
+
+
+command.add_command(backfill_command)
+command.add_command(replay_command)

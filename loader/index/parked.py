@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from loader.index.identifiers import derived_id
 from loader.index.outcomes import error_of
 from loader.source.objects import ObjectRef
 
+PATTERN = "siem-dead-letters-*"
 #: Bytes of dead letters in one request.
 _BATCH_BYTES = 20 * 2**20
 _MESSAGE_CHARS = 2000
@@ -105,3 +106,83 @@ class DeadLetterOffice:
             if entry.get("error") and entry.get("status") != 409:
                 kind, reason = error_of(entry["error"])
                 raise ClusterError(f"a dead letter could not be written: {kind}: {reason}", where=index)
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedLetter:
+    """A dead letter as it lies in the cluster."""
+
+    index: str
+    id: str
+    letter: DeadLetter
+
+
+def read_letters(client: OpenSearch, *, reasons: Sequence[str] = (), page: int = 100) -> Iterator[ParkedLetter]:
+    """Yield the dead letters that have not been replayed, oldest first; ``reasons`` narrows them down.
+
+    Raises:
+        ClusterError: they cannot be read.
+    """
+    conditions: list[dict[str, Any]] = [{"terms": {"reason": list(reasons)}}] if reasons else []
+    query = {"bool": {"filter": conditions, "must_not": [{"exists": {"field": "replayed"}}]}}
+    after: list[Any] | None = None
+    while True:
+        body: dict[str, Any] = {"size": page, "query": query, "sort": [{"@timestamp": "asc"}, {"_id": "asc"}]}
+        if after is not None:
+            body["search_after"] = after
+        try:
+            answer = client.search(index=PATTERN, body=body, params={"ignore_unavailable": "true"})
+        except TransportError as error:
+            raise ClusterError(f"dead letters cannot be read: {error.error}", where=PATTERN) from None
+        hits = answer["hits"]["hits"]
+        if not hits:
+            return
+        after = hits[-1]["sort"]
+        for hit in hits:
+            yield ParkedLetter(hit["_index"], hit["_id"], _letter(hit["_source"]))
+
+
+def _letter(source: dict[str, Any]) -> DeadLetter:
+    raw = str(source.get("raw", ""))
+    return DeadLetter(
+        ref=ObjectRef(source["bucket"], source["key"], source.get("version_id"), source.get("etag")),
+        stage=source["stage"],
+        reason=source["reason"],
+        message=source.get("message", ""),
+        raw=b64decode(raw) if source.get("raw_encoding") == "base64" else raw.encode(),
+        record_number=int(source.get("record_number", 0)),
+        index=source.get("index"),
+    )
+
+
+def mark_replayed(client: OpenSearch, parked: ParkedLetter, now: str) -> None:
+    """Note that a letter has been dealt with. It stays where it is, for the record.
+
+    Raises:
+        ClusterError: it could not be noted; replaying it again does no harm.
+    """
+    try:
+        client.update(index=parked.index, id=parked.id, body={"doc": {"replayed": now}}, params={"refresh": "true"})
+    except TransportError as error:
+        raise ClusterError(
+            f"cannot be marked as replayed: {error.error}", where=f"{parked.index}/{parked.id}"
+        ) from None
+
+
+def count_letters(client: OpenSearch) -> dict[str, int]:
+    """Return the number of dead letters not yet replayed, by reason.
+
+    Raises:
+        ClusterError: they cannot be counted.
+    """
+    body = {
+        "size": 0,
+        "query": {"bool": {"must_not": [{"exists": {"field": "replayed"}}]}},
+        "aggs": {"reasons": {"terms": {"field": "reason", "size": 1000}}},
+    }
+    try:
+        answer = client.search(index=PATTERN, body=body, params={"ignore_unavailable": "true"})
+    except TransportError as error:
+        raise ClusterError(f"dead letters cannot be counted: {error.error}", where=PATTERN) from None
+    buckets = answer.get("aggregations", {}).get("reasons", {}).get("buckets", [])
+    return {bucket["key"]: int(bucket["doc_count"]) for bucket in buckets}

@@ -1,0 +1,128 @@
+"""Load what is there already: stateless, and resumable because ids are derived."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote_plus
+
+import orjson
+
+from loader.errors import SiemError
+from loader.ingest.objects import ObjectLoader
+from loader.ingest.report import ObjectReport, Totals
+from loader.source.objects import ObjectRef
+
+_SQS_BATCH = 10
+
+
+@dataclass(slots=True)
+class BackfillResult:
+    """The accounts, and the objects that could not be loaded now: run the same backfill again for them."""
+
+    totals: Totals = field(default_factory=Totals)
+    failed: list[tuple[ObjectRef, SiemError]] = field(default_factory=list)
+
+
+def load_all(
+    loader: ObjectLoader,
+    refs: Iterable[ObjectRef],
+    *,
+    workers: int,
+    on_report: Callable[[ObjectRef, ObjectReport | None], None] = lambda _ref, _report: None,
+    stop: threading.Event | None = None,
+) -> BackfillResult:
+    """Load ``refs`` with ``workers`` threads, a bounded number ahead of the listing.
+
+    One object's failure does not end the others; it is in ``failed``. ``stop`` ends after what is in work.
+    """
+    result = BackfillResult()
+    waiting: dict[Future[ObjectReport], ObjectRef] = {}
+
+    def collect(*, all_of_them: bool) -> None:
+        while waiting and (all_of_them or len(waiting) >= workers * 2):
+            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                ref = waiting.pop(done)
+                try:
+                    report = done.result()
+                except SiemError as error:
+                    result.failed.append((ref, error))
+                    on_report(ref, None)
+                else:
+                    result.totals.add(report)
+                    on_report(ref, report)
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="backfill") as pool:
+        for ref in refs:
+            if stop is not None and stop.is_set():
+                break
+            waiting[pool.submit(loader.load, ref)] = ref
+            collect(all_of_them=False)
+        collect(all_of_them=True)
+    return result
+
+
+def s3_event(ref: ObjectRef) -> dict[str, Any]:
+    """Return the S3 event record that announces ``ref``, as S3 itself would send it.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    """
+    entry: dict[str, Any] = {"key": quote_plus(ref.key, safe="/"), "size": ref.size, "eTag": ref.etag}
+    if ref.version_id:
+        entry["versionId"] = ref.version_id
+    return {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "awsRegion": ref.region or "",
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "siem-backfill",
+            "bucket": {"name": ref.bucket, "arn": f"arn:aws:s3:::{ref.bucket}"},
+            "object": entry,
+        },
+    }
+
+
+def enqueue_all(sqs: Any, queue_url: str, refs: Iterable[ObjectRef], on_sent: Callable[[int], None]) -> int:
+    """Put a message for each of ``refs`` into the queue, so that a fleet of workers shares the backfill.
+
+    ``sqs`` is a boto3 client. Returns the number of messages that the queue took.
+
+    Raises:
+        SiemError: the queue refused a message; those sent before it are in the queue, and sending them again only
+            makes duplicates that are counted as such.
+    """
+    sent = 0
+    batch: list[ObjectRef] = []
+    for ref in refs:
+        batch.append(ref)
+        if len(batch) == _SQS_BATCH:
+            sent += _send(sqs, queue_url, batch)
+            on_sent(sent)
+            batch = []
+    if batch:
+        sent += _send(sqs, queue_url, batch)
+        on_sent(sent)
+    return sent
+
+
+def _send(sqs: Any, queue_url: str, batch: list[ObjectRef]) -> int:
+    entries = [
+        {"Id": str(number), "MessageBody": orjson.dumps({"Records": [s3_event(ref)]}).decode()}
+        for number, ref in enumerate(batch)
+    ]
+    if queue_url.endswith(".fifo"):
+        for entry, ref in zip(entries, batch, strict=True):
+            name = hashlib.sha256(ref.uri.encode()).hexdigest()
+            entry |= {"MessageGroupId": name, "MessageDeduplicationId": name}
+    answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
+    failed = answer.get("Failed", [])
+    if failed:
+        first = batch[int(failed[0]["Id"])]
+        raise SiemError(f"the queue refused {len(failed)} messages: {failed[0].get('Message')}", where=first.uri)
+    return len(batch)

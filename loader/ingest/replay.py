@@ -1,0 +1,93 @@
+"""Dead letters back through the loader, after a fix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from opensearchpy import OpenSearch
+
+from loader.clock import Clock, rfc3339
+from loader.errors import RecordError, SiemError
+from loader.index.bulk import BulkWriter, Item
+from loader.index.outcomes import Outcome
+from loader.index.parked import ParkedLetter, mark_replayed
+from loader.ingest.messages import MessageHandler
+from loader.ingest.objects import ObjectLoader
+from loader.ingest.route import route
+from loader.logtypes.model import LogType, ObjectContext
+
+
+@dataclass(slots=True)
+class ReplayResult:
+    """``done`` counts letters dealt with by what became of them, ``left`` those that stay, by reason."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
+
+
+class Replayer:
+    """Tries each letter again by the stage it failed in: a record, a whole object, or a message."""
+
+    def __init__(
+        self, client: OpenSearch, loader: ObjectLoader, writer: BulkWriter, handler: MessageHandler, *, clock: Clock
+    ) -> None:
+        self._client = client
+        self._loader = loader
+        self._writer = writer
+        self._handler = handler
+        self._clock = clock
+
+    def replay(self, letters: Iterable[ParkedLetter], on_letter: Callable[[], None] = lambda: None) -> ReplayResult:
+        """Replay ``letters`` one by one. A letter that fails again stays as it is.
+
+        Raises:
+            ClusterError: the cluster is not there; what was done before is marked.
+        """
+        result = ReplayResult()
+        for parked in letters:
+            became, reason = self._one(parked)
+            if became is None:
+                result.left[reason] += 1
+            else:
+                result.done[became] += 1
+                mark_replayed(self._client, parked, rfc3339(self._clock.now()))
+            on_letter()
+        return result
+
+    def _one(self, parked: ParkedLetter) -> tuple[str | None, str]:
+        """Return what became of a letter, or ``None`` and the reason it stays."""
+        letter = parked.letter
+        if letter.stage == "message":
+            handled = self._handler.handle(letter.ref.key, letter.raw.decode("utf-8", "replace"))
+            # A message that is still no notification is parked again, under the same id: the letter stays.
+            still = self._handler.totals.parked["not_a_notification"] > 0
+            self._handler.totals.parked.clear()
+            return ("message", "") if handled and not still else (None, letter.reason)
+        if letter.record_number == 0:
+            return self._object(parked)
+        log_type = route(letter.ref.key)
+        if isinstance(log_type, str):
+            return None, log_type
+        return self._record(parked, log_type)
+
+    def _object(self, parked: ParkedLetter) -> tuple[str | None, str]:
+        try:
+            report = self._loader.load(parked.letter.ref)
+        except SiemError:
+            return None, parked.letter.reason
+        return ("object", "") if report.outcome == "loaded" else (None, report.reason or parked.letter.reason)
+
+    def _record(self, parked: ParkedLetter, log_type: LogType) -> tuple[str | None, str]:
+        letter = parked.letter
+        context = ObjectContext(letter.ref.bucket, letter.ref.key, rfc3339(self._clock.now()))
+        try:
+            rendered = log_type.normalise(letter.raw, context, True)
+        except RecordError as error:
+            return None, error.kind
+        item = Item(letter.record_number, letter.raw, log_type.index(rendered.day), rendered.id, rendered.body)
+        verdict = self._writer.write([item])[0]
+        if verdict.outcome is Outcome.REJECTED:
+            return None, verdict.kind
+        return verdict.outcome.value, ""

@@ -1,0 +1,101 @@
+"""Listing a trail in S3: only the days, accounts and regions asked for, organisation trails and prefixes too."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from loader.errors import SourceError
+from loader.ingest.backfill import enqueue_all
+from loader.ingest.notification import parse_notification
+from loader.source.listing import Range, list_prefix, list_trail
+
+pytestmark = pytest.mark.integration
+
+KEYS = [
+    f"{prefix}AWSLogs/{organisation}{account}/{kind}/{region}/2026/11/{day:02d}/f{day}.json.gz"
+    for prefix in ("", "trail/")
+    for organisation in ("", "o-ab12/")
+    for account in ("111111111111", "222222222222")
+    for kind in ("CloudTrail", "CloudTrail-Insight", "CloudTrail-Digest", "vpcflowlogs")
+    for region in ("eu-west-1", "us-east-1")
+    for day in (1, 2, 3)
+]
+
+
+@pytest.fixture(scope="module")
+def bucket(aws: Any) -> str:
+    aws.s3.create_bucket(Bucket="listing")
+    for key in KEYS:
+        aws.s3.put_object(Bucket="listing", Key=key, Body=b"x")
+    return "listing"
+
+
+def wanted(prefix: str, organisations: tuple[str, ...], **narrow: Any) -> set[str]:
+    accounts = narrow.get("accounts", ("111111111111", "222222222222"))
+    regions = narrow.get("regions", ("eu-west-1", "us-east-1"))
+    return {
+        f"{prefix}AWSLogs/{organisation}{account}/{kind}/{region}/2026/11/{day:02d}/f{day}.json.gz"
+        for organisation in organisations
+        for account in accounts
+        for kind in ("CloudTrail", "CloudTrail-Insight")
+        for region in regions
+        for day in narrow.get("days", (1, 2))
+    }
+
+
+SPAN = Range(date(2026, 11, 1), date(2026, 11, 2))
+
+
+@pytest.mark.parametrize(
+    ("uri", "span", "expected"),
+    [
+        ("s3://listing", SPAN, wanted("", ("", "o-ab12/"))),
+        ("s3://listing/", SPAN, wanted("", ("", "o-ab12/"))),
+        ("s3://listing/trail", SPAN, wanted("trail/", ("", "o-ab12/"))),
+        ("s3://listing/trail/AWSLogs/o-ab12/", SPAN, wanted("trail/", ("o-ab12/",))),
+        ("s3://listing/AWSLogs/111111111111/", SPAN, wanted("", ("",), accounts=("111111111111",))),
+        (
+            "s3://listing",
+            Range(date(2026, 11, 3), date(2026, 11, 3), frozenset({"222222222222"}), frozenset({"eu-west-1"})),
+            wanted("", ("", "o-ab12/"), accounts=("222222222222",), regions=("eu-west-1",), days=(3,)),
+        ),
+        ("s3://listing", Range(date(2025, 1, 1), date(2025, 1, 2)), set()),
+    ],
+)
+def test_only_what_was_asked_for_is_listed(aws: Any, bucket: str, uri: str, span: Range, expected: set[str]) -> None:
+    listed = list(list_trail(aws.s3, uri, span))
+    assert {ref.key for ref in listed} == expected
+    assert len(listed) == len(expected)
+    assert all(ref.size == 1 and ref.etag for ref in listed)
+
+
+def test_a_place_without_a_trail_says_so(aws: Any, bucket: str) -> None:
+    with pytest.raises(SourceError, match="no AWSLogs"):
+        list(list_trail(aws.s3, "s3://listing/nowhere", SPAN))
+    with pytest.raises(SourceError, match="NoSuchBucket"):
+        list(list_trail(aws.s3, "s3://no-such-bucket-here", SPAN))
+
+
+@pytest.mark.parametrize("uri", ["listing/AWSLogs", "http://listing/", "s3:///x"])
+def test_what_is_no_s3_uri_is_refused(uri: str) -> None:
+    with pytest.raises(SourceError, match="not an S3 URI"):
+        list(list_prefix(None, uri))
+
+
+def test_announced_objects_are_read_back_as_they_are(aws: Any, bucket: str) -> None:
+    url = aws.sqs.create_queue(QueueName="listing")["QueueUrl"]
+    refs = [ref for ref in list_prefix(aws.s3, "s3://listing/trail/") if "eu-west-1/2026/11/03" in ref.key]
+    odd = "a b+c%20ü.json.gz"
+    aws.s3.put_object(Bucket="listing", Key=odd, Body=b"x")
+    refs += list(list_prefix(aws.s3, "s3://listing/a b"))
+    sent: list[int] = []
+    assert enqueue_all(aws.sqs, url, refs, sent.append) == len(refs) == sent[-1]
+    found = []
+    while messages := aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        for message in messages:
+            found += parse_notification(message["Body"]).objects
+    assert {(ref.key, ref.etag, ref.size) for ref in found} == {(ref.key, ref.etag, ref.size) for ref in refs}
+    assert odd in {ref.key for ref in found}

@@ -54,6 +54,7 @@ class Summary:
     alerts_new: int = 0
     rules: dict[str, tuple[str, str]] = field(default_factory=dict)
     dashboards: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,6 +66,7 @@ class Summary:
             "alerts": self.alerts,
             "alerts_new": self.alerts_new,
             "dashboards": self.dashboards,
+            "problems": self.problems,
             "seconds": round(self.seconds, 1),
         }
 
@@ -127,10 +129,12 @@ def _run(settings: Settings, status: StackStatus, files: list[Path], folder: Pat
         raise CountError(message, where=status.node.url)
     summary = Summary(totals, len(files), documents - before, documents)
     with _bar(bars, "Running the rules", 1) as advance:
-        rules = compile_rules(load_rules([rules_dir()]))
-        report = run_once(cluster, rules, clock=clock)
-        summary.alerts_new = report.new
-        summary.rules = {compiled.rule.uuid: (compiled.rule.title, compiled.rule.level) for compiled in rules}
+        pack = compile_rules(load_rules([rules_dir()]))
+        report = run_once(cluster, pack.rules, clock=clock)
+        summary.alerts_new = report.alerts_new
+        summary.rules = {rule.rule.uuid: (rule.rule.title, rule.rule.level) for rule in pack.rules}
+        summary.problems = [f"{problem.where}: {problem.message}" for problem in pack.errors]
+        summary.problems += [f"{name}: {error}" for name, error in report.errors.items()]
         advance()
     summary.alerts = _alerts_by_rule(cluster)
     summary.dashboards = _write_dashboards(status.run_dir / "dashboards")
@@ -202,6 +206,8 @@ def _print(summary: Summary, status: StackStatus, *, kept: bool) -> None:
         right=[2],
     )
     screen.print(alerts)
+    for problem in summary.problems:
+        screen.print(f"not run: {problem}", markup=False)
     screen.print(f"\nDashboards  {', '.join(summary.dashboards)}", markup=False)
     if kept:
         screen.print(f"OpenSearch  {status.node.url}\nS3 and SQS  {status.aws.url}")

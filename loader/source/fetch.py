@@ -8,8 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from loader.errors import SourceError
-from loader.source.objects import ObjectRef
+from loader.source.objects import FetchError, ObjectRef
 
 CHUNK_BYTES = 2**20
 
@@ -40,14 +39,14 @@ _HINTS = {
 }
 
 
-class TransientSourceError(SourceError):
+class TransientSourceError(FetchError):
     """Reading failed in a way that trying again later may cure: the message goes back to the queue."""
 
     def __init__(self, message: str, *, where: str | None = None) -> None:
         super().__init__(message, kind="unavailable", where=where)
 
 
-def _from_client_error(error: ClientError, ref: ObjectRef) -> SourceError:
+def _from_client_error(error: ClientError, ref: ObjectRef) -> FetchError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code.startswith("KMS.") or "kms" in code.lower():
         kind: str | None = "forbidden"
@@ -55,13 +54,13 @@ def _from_client_error(error: ClientError, ref: ObjectRef) -> SourceError:
         kind = _PARKED.get(code)
     if kind is None:
         return TransientSourceError(f"S3 answered {code or 'with an error'}", where=ref.uri)
-    return SourceError(f"S3 answered {code}", kind=kind, where=ref.uri, hint=_HINTS[kind])
+    return FetchError(f"S3 answered {code}", kind=kind, where=ref.uri, hint=_HINTS[kind])
 
 
 def s3_fetch(client: Any) -> Fetch:
     """Return a fetcher that streams objects from S3 with ``client``.
 
-    The fetcher raises, when iterated, :class:`SourceError` with ``missing``, ``forbidden``, ``archived`` or
+    The fetcher raises, when iterated, :class:`FetchError` with ``missing``, ``forbidden``, ``archived`` or
     ``replaced`` (parked: a person has to act), or :class:`TransientSourceError` (the queue tries again).
     """
 
@@ -95,13 +94,13 @@ def file_fetch(ref: ObjectRef) -> Iterator[bytes]:
     """Yield the bytes of a local file.
 
     Raises:
-        SourceError: ``missing`` or ``forbidden``.
+        FetchError: ``missing`` or ``forbidden``.
     """
     try:
         with Path(ref.key).open("rb") as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 yield chunk
     except FileNotFoundError:
-        raise SourceError("no such file", kind="missing", where=ref.key) from None
+        raise FetchError("no such file", kind="missing", where=ref.key) from None
     except OSError as error:
-        raise SourceError(error.strerror or str(error), kind="forbidden", where=ref.key) from None
+        raise FetchError(error.strerror or str(error), kind="forbidden", where=ref.key) from None

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loader.errors import SourceError
+
+
+class FetchError(SourceError):
+    """The bytes did not come. Says nothing about the object's content, and so is never a piece of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:

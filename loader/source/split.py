@@ -14,7 +14,7 @@ import msgspec
 
 from loader.errors import SourceError
 from loader.source.decompress import TrailingDataError, decompress
-from loader.source.objects import Broken, Limits, Piece
+from loader.source.objects import Broken, FetchError, Limits, Piece
 from loader.source.scan import skip_space, value_end
 
 
@@ -75,6 +75,8 @@ def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = Fals
                 break
         else:
             content = iter(())
+    except FetchError:
+        raise
     except SourceError as error:
         trouble, content = error, iter(())
     if trouble is None and len(buffer) <= limits.buffer:
@@ -134,6 +136,8 @@ class _Splitter:
             if trouble is None:
                 try:
                     trouble = self._more(content)
+                except FetchError:
+                    raise
                 except SourceError as error:
                     trouble = error
             else:

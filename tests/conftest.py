@@ -2,12 +2,13 @@
 
 ``SIEM_TEST_BACKEND`` decides who starts the servers: ``local`` (default: this project's own, no Docker needed) or
 ``testcontainers``. Servers that run already are used instead when ``SIEM_TEST_OPENSEARCH_URL`` and
-``SIEM_TEST_AWS_ENDPOINT_URL`` name them.
+``SIEM_TEST_AWS_ENDPOINT_URL`` name them; of those, only what is named like this project's own is ever deleted.
 """
 
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ _OURS = "log-*,siem-*"
 class Servers:
     opensearch_url: str
     aws_endpoint_url: str
+    #: Started for this run: everything in them may go.
+    ours: bool = True
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +40,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     url, endpoint = os.environ.get("SIEM_TEST_OPENSEARCH_URL"), os.environ.get("SIEM_TEST_AWS_ENDPOINT_URL")
     backend = os.environ.get("SIEM_TEST_BACKEND", "local")
     if url and endpoint:
-        yield Servers(url, endpoint)
+        yield Servers(url, endpoint, ours=False)
+    elif url or endpoint:
+        pytest.fail("set both SIEM_TEST_OPENSEARCH_URL and SIEM_TEST_AWS_ENDPOINT_URL, or neither")
     elif backend == "testcontainers":
         yield from _with_testcontainers()
     elif backend == "local":
@@ -49,7 +54,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def _with_local_stack() -> Iterator[Servers]:
     from loader.local.stack import LocalStack
 
-    stack = LocalStack(f"test-{os.getpid()}", settings=Settings())
+    settings = Settings()
+    _remove_abandoned(settings)
+    stack = LocalStack(f"test-{os.getpid()}", settings=settings)
     status = stack.up()
     try:
         assert status.node.url is not None
@@ -59,9 +66,32 @@ def _with_local_stack() -> Iterator[Servers]:
         stack.down(delete_data=True)
 
 
+def _remove_abandoned(settings: Settings) -> None:
+    """Stop and remove the stacks of test runs that were killed before they could do it."""
+    from loader.local.cache import Cache
+    from loader.local.stack import LocalStack
+
+    for folder in Cache.of(settings).runs.glob("test-*"):
+        owner = folder.name.removeprefix("test-")
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            LocalStack(folder.name, settings=settings).down(delete_data=True)
+        except (ValueError, PermissionError):
+            continue
+
+
 def _with_testcontainers() -> Iterator[Servers]:
+    import docker
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import HttpWaitStrategy
+
+    try:
+        client = docker.from_env()
+        client.ping()
+        client.close()
+    except docker.errors.DockerException as error:
+        pytest.fail(f"SIEM_TEST_BACKEND is testcontainers, but Docker does not answer: {error}")
 
     node = (
         DockerContainer("opensearchproject/opensearch:3.8.0")
@@ -101,15 +131,24 @@ def opensearch_client(servers: Servers) -> Iterator[OpenSearch]:
 
 
 @pytest.fixture
-def clean_cluster(opensearch_client: OpenSearch) -> OpenSearch:
-    """The client, with no index and no template of this project in the cluster."""
-    opensearch_client.indices.delete(index=_OURS, params={"expand_wildcards": "all", "ignore_unavailable": "true"})
+def clean_cluster(servers: Servers, opensearch_client: OpenSearch) -> OpenSearch:
+    """The client, with no template of this project and no index in the cluster (of a given one: no index of ours)."""
+    index = "*,-.*" if servers.ours else _OURS
+    opensearch_client.indices.delete(index=index, params={"expand_wildcards": "all", "ignore_unavailable": "true"})
     for kind, listed in (("index", "index_templates"), ("component", "component_templates")):
         path = f"/_{kind}_template"
         for template in opensearch_client.transport.perform_request("GET", path)[listed]:
             if template["name"].startswith(("log-", "siem-")):
                 opensearch_client.transport.perform_request("DELETE", f"{path}/{template['name']}")
     return opensearch_client
+
+
+@pytest.fixture
+def index_prefix(opensearch_client: OpenSearch) -> Iterator[str]:
+    """A beginning for the names of indices that no other test has; what is named so is deleted after the test."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}"
+    yield prefix
+    opensearch_client.indices.delete(index=f"{prefix}*", params={"ignore_unavailable": "true"})
 
 
 @pytest.fixture

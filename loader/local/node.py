@@ -207,7 +207,8 @@ class OpenSearchNode:
         return f"Start {self.distribution.flavour} {self.distribution.version}"
 
     def _failure(self, what: str) -> LocalStackError:
-        lines = process.tail(self.log)
+        # Without the frames of Java's stack traces, which push what matters out of sight.
+        lines = [line for line in process.tail(self.log, 300) if not line.lstrip().startswith(("at ", "... "))][-15:]
         shown = "\n".join(f"    {line[:400]}" for line in lines) or "    (it printed nothing)"
         return LocalStackError(
             f"{self.distribution.flavour} {self.distribution.version} {what}; the last it printed:\n{shown}",

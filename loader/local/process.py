@@ -86,16 +86,21 @@ def exit_code(pid: int) -> int | None:
 def is_ours(pid: int | None, mark: Path) -> bool:
     """Tell whether process ``pid`` runs and is the one started for the folder ``mark``.
 
-    A pid out of a file proves nothing: after a reboot it may be anybody's. Every process started here has a path below
-    its run folder on its command line, which is what is looked for.
+    A pid out of a file proves nothing: after a reboot it may be anybody's. Every process started here leads a session
+    and has a path below its run folder on its command line, which is what is looked for.
     """
     if pid is None or pid <= 1 or exit_code(pid) is not None:
         return False
-    return f"{mark}{os.sep}" in command_line(pid)
+    try:
+        return os.getsid(pid) == pid and f"{mark}{os.sep}" in command_line(pid)
+    except OSError:
+        return False
 
 
 def stop(pid: int, mark: Path, *, timeout: float = 30.0, clock: Clock | None = None) -> bool:
     """Stop process ``pid`` if it is the one started for ``mark``: SIGTERM, and SIGKILL after ``timeout`` seconds.
+
+    Its children are stopped with it: a server's start script, caught half way, has some.
 
     Returns:
         True if it was running and is stopped; False if there was nothing to stop.
@@ -107,10 +112,9 @@ def stop(pid: int, mark: Path, *, timeout: float = 30.0, clock: Clock | None = N
     if not is_ours(pid, mark):
         return False
     try:
-        os.kill(pid, signal.SIGTERM)
+        os.killpg(pid, signal.SIGTERM)  # it leads its group, see spawn()
         if _gone(pid, timeout, clock):
             return True
-        # The group too: a launcher may have started the server as a child. Its group has its own pid (see spawn).
         os.killpg(pid, signal.SIGKILL)
         if _gone(pid, 10.0, clock):
             return True
@@ -134,17 +138,26 @@ def _gone(pid: int, timeout: float, clock: Clock) -> bool:
     return True
 
 
-def _ended(pid: int) -> bool:
-    """Tell whether the process has let go of its files and ports (its memory, and command line, go earlier)."""
-    if pid in _children:
-        return exit_code(pid) is not None
-    try:
-        # "4711 (java) Z …": a zombie is gone but for its entry, which its parent (in a container: nobody) clears away.
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] in ("Z", "X")
-    except OSError:
-        if Path("/proc/self").exists():
+def _ended(group: int) -> bool:
+    """Tell whether no process of the group holds files or ports any more (memory, and command line, go earlier)."""
+    if exit_code(group) is None and group in _children:
+        return False
+    if not Path("/proc/self").exists():
+        try:
+            os.killpg(group, 0)
+        except OSError:
             return True
-    return not command_line(pid)
+        return False
+    return not any(_in_group(entry, group) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _in_group(entry: Path, group: int) -> bool:
+    try:
+        # "4711 (java) S 1 4711 …": state, parent, group. A zombie (Z) is gone but for its entry.
+        state, _, found = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):
+        return False
+    return int(found) == group and state not in ("Z", "X")
 
 
 def tail(log: Path, lines: int = 20, limit: int = 64 * 1024) -> list[str]:

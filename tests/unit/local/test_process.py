@@ -43,6 +43,15 @@ def test_one_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert process.exit_code(pid) == -signal.SIGKILL
 
 
+def test_what_it_started_is_stopped_with_it(tmp_path: Path) -> None:
+    child = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    code = f"import subprocess,sys; print(subprocess.Popen([sys.executable, '-c', {child!r}, 'marked']).pid)"
+    pid = start(tmp_path, f"{code}; print('up', flush=True); import time; time.sleep(60)")
+    started = int(process.tail(tmp_path / "log")[0])
+    assert process.stop(pid, tmp_path, timeout=0.5)
+    assert "marked" not in process.command_line(started)
+
+
 def test_a_pid_that_is_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with subprocess.Popen(

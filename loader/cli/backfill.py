@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from loader.cli.output import console, error_console, print_json, progress, tabl
 from loader.cli.settings import settings_for_cluster
 from loader.errors import ConfigError
 from loader.index.bulk import BulkWriter
+from loader.index.client import make_client
 from loader.index.gate import IndexGate
+from loader.index.ledger import find_objects
 from loader.index.parked import count_letters, read_letters
 from loader.ingest.assemble import assemble, aws_client, message_handler
 from loader.ingest.backfill import BackfillResult, enqueue_all, load_all
@@ -114,7 +117,7 @@ def _listing(  # type: ignore[no-untyped-def]  # the options as click gives them
             span = Range(_day(first), _day(last or first), frozenset(accounts), frozenset(regions))
             yield (ref for uri in remote for ref in list_trail(client, uri, span))
         return
-    with spool(click.get_binary_stream("stdin") if "-" in local else None) as piped:
+    with spool(sys.stdin.buffer if "-" in local else None) as piped:
         paths = [piped if target == "-" else Path(target) for target in local]
         yield list_files([path for path in paths if path is not None])
 
@@ -225,3 +228,26 @@ def replay_command(reasons: tuple[str, ...], dry_run: bool, as_json: bool) -> No
     rows = [(f"now {name}", count) for name, count in sorted(result.done.items())]
     rows += [(f"stays: {name}", count) for name, count in sorted(result.left.items())]
     console().print(table("Dead letters", ["", ""], rows or [("nothing to replay", 0)], right=[1]))
+
+
+@click.command("find")
+@click.argument("text")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Entries shown at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def find_command(text: str, limit: int, as_json: bool) -> None:
+    """Answer "was this file loaded?": TEXT is a key, a part of one, or s3://bucket/key.
+
+    Exit code 1 if no object is found.
+    """
+    client = make_client(settings_for_cluster(quiet=as_json))
+    entries = find_objects(client, text, limit=limit)
+    if as_json:
+        print_json({"objects": entries})
+    elif entries:
+        columns = ("outcome", "read", "indexed", "duplicates", "dead_lettered", "dropped", "loads", "@timestamp")
+        rows = [(*(entry.get(name) for name in columns), f"s3://{entry['bucket']}/{entry['key']}") for entry in entries]
+        console().print(table(None, [*columns[:-1], "loaded", "object"], rows, right=range(1, 7)))
+    else:
+        console().print("No such object was loaded or parked.")
+    if not entries:
+        raise click.exceptions.Exit(1)

@@ -95,7 +95,8 @@ def command(data: Path | None, keep: bool, as_json: bool, heap: str) -> None:
     status = bring_up(heap, quiet=as_json)
     try:
         with progress(quiet=as_json) as bars:
-            summary = _run(with_local_stack(read_settings(), status), status, files, folder, bars)
+            settings = with_local_stack(read_settings(), status)
+            summary = run_demo(settings, files, folder, status.run_dir / "dashboards", bars)
     finally:
         if not keep and not ran_before:
             LocalStack(settings=read_settings()).down()
@@ -106,7 +107,12 @@ def command(data: Path | None, keep: bool, as_json: bool, heap: str) -> None:
         _print(summary, status, kept=keep or ran_before)
 
 
-def _run(settings: Settings, status: StackStatus, files: list[Path], folder: Path, bars: Progress) -> Summary:
+def run_demo(settings: Settings, files: list[Path], folder: Path, dashboards: Path, bars: Progress) -> Summary:
+    """Go the whole way once, with the cluster and the AWS endpoint of ``settings``.
+
+    Raises:
+        CountError: the cluster holds another number of new documents than were counted as indexed.
+    """
     clock = SystemClock()
     s3, sqs = aws_client(settings, "s3"), aws_client(settings, "sqs")
     assembly = assemble(settings, clock=clock)
@@ -126,7 +132,7 @@ def _run(settings: Settings, status: StackStatus, files: list[Path], folder: Pat
     documents = _count(cluster, _EVENTS)
     if documents - before != totals.counts.indexed:
         message = f"{totals.counts.indexed} documents counted as indexed, {documents - before} more in the cluster"
-        raise CountError(message, where=status.node.url)
+        raise CountError(message, where=settings.cluster_url)
     summary = Summary(totals, len(files), documents - before, documents)
     with _bar(bars, "Running the rules", 1) as advance:
         pack = compile_rules(load_rules([rules_dir()]))
@@ -137,7 +143,7 @@ def _run(settings: Settings, status: StackStatus, files: list[Path], folder: Pat
         summary.problems += [f"{name}: {error}" for name, error in report.errors.items()]
         advance()
     summary.alerts = _alerts_by_rule(cluster)
-    summary.dashboards = _write_dashboards(status.run_dir / "dashboards")
+    summary.dashboards = _write_dashboards(dashboards)
     return summary
 
 

@@ -8,7 +8,7 @@ from types import FrameType
 
 import click
 
-from loader.cli.backfill import backfill_command, replay_command
+from loader.cli.backfill import backfill_command, find_command, replay_command
 from loader.cli.output import print_json
 from loader.cli.settings import settings_for_cluster
 from loader.errors import ConfigError
@@ -74,3 +74,4 @@ def worker_command(
 
 command.add_command(backfill_command)
 command.add_command(replay_command)
+command.add_command(find_command)

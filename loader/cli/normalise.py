@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def command(files: tuple[Path, ...], meta: bool) -> None:
 
 def _documents(path: Path, ingested: str) -> Iterator[tuple[int, Rendered | str]]:
     if str(path) == "-":
-        chunks: Iterator[bytes] = iter(lambda: click.get_binary_stream("stdin").read(2**20), b"")
+        chunks: Iterator[bytes] = iter(lambda: sys.stdin.buffer.read(2**20), b"")
     else:
         chunks = file_fetch(ObjectRef(LOCAL_BUCKET, str(path)))
     context = ObjectContext(LOCAL_BUCKET, str(path), ingested)

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+from rich.console import Console
 
 from loader.cli.output import console, print_json, table
+from loader.cli.settings import settings_for_cluster
 from loader.config import read_settings
+from loader.errors import ClusterError, ConfigError
+from loader.index.client import make_client
+from loader.index.ledger import parked_objects, summary
+from loader.index.parked import count_letters
 from loader.local.stack import LocalStack, StackStatus
 
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
-    """Show whether the local stack runs, and where. Ends with exit code 3 if it does not."""
+    """Show whether the local stack runs, what the cluster holds, and what waits for a person.
+
+    Exit code 0: a cluster answers and every object's account balances. 3: no cluster. 4: an account does not balance.
+    """
     status = LocalStack(settings=read_settings()).status()
-    facts = _facts(status)
+    local = _local(status)
+    holdings = _holdings()
     if as_json:
-        print_json(facts)
+        print_json({"local_stack": local, "cluster": holdings})
     else:
-        shown = [
-            (name.replace("_", " "), value) for name, value in facts.items() if value is not None and name != "notes"
-        ]
-        console().print(table("Local stack", ["", ""], shown))
-        for note in status.notes:
-            console().print(f"\n{note}", markup=False)
-        console().print("\nNext: siem alerts list, siem down." if status.running else "\nNext: siem up")
-    if not status.running:
+        _print(console(), local, status, holdings)
+    if holdings is None:
         raise click.exceptions.Exit(3)
+    if holdings["ledger"]["unbalanced"]:
+        raise click.exceptions.Exit(4)
 
 
-def _facts(status: StackStatus) -> dict[str, object]:
+def _holdings() -> dict[str, Any] | None:
+    try:
+        client = make_client(settings_for_cluster(quiet=True))
+    except ConfigError:
+        return None
+    try:
+        return {"ledger": summary(client), "dead_letters": count_letters(client), "parked": parked_objects(client)}
+    except ClusterError as error:
+        raise ClusterError(
+            error.message, where=error.where, hint="Does SIEM_CLUSTER_URL name a running cluster?"
+        ) from None
+
+
+def _local(status: StackStatus) -> dict[str, object]:
     return {
         "running": status.running,
         "opensearch": status.node.url,
@@ -45,3 +66,33 @@ def _facts(status: StackStatus) -> dict[str, object]:
         "logs": [str(log) for log in status.log_files],
         "notes": list(status.notes),
     }
+
+
+def _print(screen: Console, local: dict[str, object], status: StackStatus, holdings: dict[str, Any] | None) -> None:
+    rows = [
+        (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
+        for name, value in local.items()
+        if value is not None and name != "notes"
+    ]
+    screen.print(table("Local stack", ["", ""], rows))
+    if holdings is None:
+        screen.print("\nNo cluster is configured or running. Next: siem up")
+        return
+    ledger = holdings["ledger"]
+    figures = [(name.replace("_", " "), value) for name, value in ledger.items() if name != "outcomes"]
+    screen.print()
+    screen.print(table("Loaded, by the ledger of objects", ["", ""], figures, right=[1]))
+    if ledger["unbalanced"]:
+        screen.print("\nAn account does not balance: that is a defect, please report it.", style="bold red")
+    letters = sorted(holdings["dead_letters"].items())
+    if letters:
+        screen.print()
+        screen.print(table("Dead letters waiting", ["reason", "count"], letters, right=[1]))
+    if holdings["parked"]:
+        parked = [(entry.get("reason"), f"s3://{entry['bucket']}/{entry['key']}") for entry in holdings["parked"]]
+        screen.print()
+        screen.print(table("Objects waiting (newest)", ["reason", "object"], parked))
+    if letters or holdings["parked"]:
+        screen.print("\nNext: siem load replay --dry-run")
+    elif status.running:
+        screen.print("\nNext: siem alerts list; siem down")

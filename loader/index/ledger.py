@@ -57,3 +57,68 @@ class Ledger:
         latest = {name: entry[name] for name in _COUNTS if name in entry}
         latest["@timestamp"] = entry["@timestamp"]
         self._client.update(index=index, id=identifier, body={"doc": {"loads": loads, "latest": latest}})
+
+
+PATTERN = "siem-objects-*"
+
+
+def summary(client: OpenSearch) -> dict[str, Any]:
+    """Return sums over the ledger: objects and records by outcome, unbalanced entries, the newest event.
+
+    Raises:
+        ClusterError: it cannot be read.
+    """
+    sums = {name: {"sum": {"field": name}} for name in _COUNTS if name != "balanced"}
+    body = {
+        "size": 0,
+        "track_total_hits": True,
+        "aggs": {
+            **sums,
+            "outcomes": {"terms": {"field": "outcome", "size": 10}},
+            "unbalanced": {"filter": {"term": {"balanced": False}}},
+            "newest": {"max": {"field": "last_event"}},
+        },
+    }
+    answer = _search(client, body)
+    found = answer.get("aggregations", {})
+    return {
+        "objects": answer["hits"]["total"]["value"],
+        "outcomes": {bucket["key"]: bucket["doc_count"] for bucket in found.get("outcomes", {}).get("buckets", [])},
+        **{name: int(found.get(name, {}).get("value") or 0) for name in sums},
+        "unbalanced": found.get("unbalanced", {}).get("doc_count", 0),
+        "newest_event": found.get("newest", {}).get("value_as_string"),
+    }
+
+
+def find_objects(client: OpenSearch, text: str, *, limit: int = 20) -> list[dict[str, Any]]:
+    """Return the entries of objects whose key is, or contains, ``text`` (or ``s3://bucket/key``), newest load first.
+
+    Raises:
+        ClusterError: the ledger cannot be read.
+    """
+    conditions: list[dict[str, Any]] = []
+    if text.startswith("s3://"):
+        bucket, _, text = text.removeprefix("s3://").partition("/")
+        conditions.append({"term": {"bucket": bucket}})
+    escaped = re.sub(r"([*?\\])", r"\\\1", text)
+    conditions.append({"wildcard": {"key": {"value": f"*{escaped}*"}}})
+    body = {"size": limit, "query": {"bool": {"filter": conditions}}, "sort": [{"@timestamp": "desc"}]}
+    return [hit["_source"] for hit in _search(client, body)["hits"]["hits"]]
+
+
+def parked_objects(client: OpenSearch, *, limit: int = 20) -> list[dict[str, Any]]:
+    """Return the entries of objects that wait for a person (archived, forbidden, missing …), newest first.
+
+    Raises:
+        ClusterError: the ledger cannot be read.
+    """
+    body = {"size": limit, "query": {"term": {"outcome": "parked"}}, "sort": [{"@timestamp": "desc"}]}
+    return [hit["_source"] for hit in _search(client, body)["hits"]["hits"]]
+
+
+def _search(client: OpenSearch, body: dict[str, Any]) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = client.search(index=PATTERN, body=body, params={"ignore_unavailable": "true"})
+    except TransportError as error:
+        raise ClusterError(f"the ledger cannot be read: {error.error}", where=PATTERN) from None
+    return answer

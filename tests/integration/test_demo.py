@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
@@ -13,12 +14,11 @@ from loader.config import Settings
 from loader.local.aws import CREDENTIALS
 from loader.local.trail import find_log_files
 from loader.project import sample_events_dir
-from tests.conftest import Servers
 
 pytestmark = pytest.mark.integration
 
 
-def run(servers: Servers, folder: Path, tmp_path: Path) -> Summary:
+def run(servers: Any, folder: Path, tmp_path: Path) -> Summary:
     settings = Settings(
         cluster_url=servers.opensearch_url,
         aws_endpoint_url=servers.aws_endpoint_url,
@@ -34,7 +34,7 @@ def alert_ids(client: OpenSearch) -> set[str]:
 
 
 def test_the_bundled_attack_is_loaded_once_and_raises_the_same_alerts(
-    clean_cluster: OpenSearch, servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clean_cluster: OpenSearch, servers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)

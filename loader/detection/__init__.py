@@ -1,0 +1,1 @@
+"""Detection: Sigma rules are read, compiled to query DSL, run, correlated and turned into alerts."""

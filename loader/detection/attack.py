@@ -1,6 +1,6 @@
 """MITRE ATT&CK in Sigma's tags: ``attack.<tactic>`` and ``attack.t<number>``, in old and new names.
 
-Tactic ids and names are facts of https://attack.mitre.org/tactics/enterprise/. Version 19 split what was Defense Evasion
+Tactic ids and names are facts of https://attack.mitre.org/tactics/enterprise/. Version 19 split Defense Evasion
 (TA0005) into Stealth, which kept the id, and Defense Impairment (TA0112); rules carry either.
 """
 
@@ -72,7 +72,7 @@ def unknown_tags(tags: Iterable[str]) -> list[str]:
 
 
 def threat(tags: Iterable[str]) -> Threat:
-    """Return the tactics and techniques that ``tags`` name. Tags that are not ATT&CK's, or not understood, are left out."""
+    """Return the tactics and techniques that ``tags`` name. Tags that are not understood are left out."""
     found = [_parse(tag) for tag in tags if tag.lower().startswith("attack.")]
     return Threat(
         tactics=tuple(dict.fromkeys(item for item in found if isinstance(item, Tactic))),

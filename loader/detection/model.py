@@ -48,8 +48,8 @@ class Suppression:
 class Rule:
     """One Sigma rule (or the head of a correlation or filter) as its author wrote it.
 
-    ``path`` and ``line`` are where it begins; ``name`` is the file's stem (a document after the first of a file adds its
-    own ``name`` or number after ``#``); ``sigma_name`` is Sigma's ``name``, by which correlations refer to it.
+    ``path`` and ``line`` are where it begins; ``name`` is the file's stem (a document after the first of a file adds
+    its own ``name`` or number after ``#``); ``sigma_name`` is Sigma's ``name``, by which correlations refer to it.
     ``content_hash`` is SHA-256 (hex) over the parsed content: comments, key order and layout do not change it.
     """
 
@@ -133,9 +133,9 @@ class CompiledRule:
 
     ``query`` is structured DSL in filter context, without time bound, size or sort. It never misses a matching event.
     Where the server cannot express the rule, it may return more, and ``verify`` is then the exact condition in the
-    evaluator's dialect: keep a hit only if ``evaluate.matches(verify, _source)``. ``verify`` is ``None`` when ``query`` is
-    exact. ``unfiltered`` is the query without Sigma Filters (``None`` when there are none): what it finds and ``query``
-    does not is what the filters suppressed.
+    evaluator's dialect: keep a hit only if ``evaluate.verified(rule, _source)``. ``verify`` is ``None`` when ``query``
+    is exact. ``unfiltered`` is the query without Sigma Filters (``None`` when there are none): what it finds and
+    ``query`` does not is what the filters suppressed.
     """
 
     rule: Rule
@@ -161,8 +161,8 @@ class CompiledRule:
 class Condition:
     """A correlation's condition: ``field`` compared with bounds, all of which must hold.
 
-    ``bounds`` maps gt, gte, lt, lte, eq, neq to a number. For extended temporal conditions ``expression`` is the boolean
-    expression over rule references and ``bounds`` is empty.
+    ``bounds`` maps gt, gte, lt, lte, eq, neq to a number. For extended temporal conditions ``expression`` is the
+    boolean expression over rule references and ``bounds`` is empty.
     """
 
     bounds: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,222 @@
+"""Compile what was loaded: rules to queries, filters added, correlations with their base rules and fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sigma.exceptions import SigmaError, SigmaRuleLocation
+from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
+from sigma.processing.transformations import ValueListPlaceholderTransformation
+from sigma.rule import SigmaRule
+
+from loader.detection.backend import SiemBackend
+from loader.detection.chains import compile_correlations
+from loader.detection.clauses import Clause, both, either
+from loader.detection.encodings import correct_encodings
+from loader.detection.fields import Schema, field_map, schema_of
+from loader.detection.load import RuleSet
+from loader.detection.locations import locate
+from loader.detection.model import (
+    CompiledCorrelation,
+    CompiledFilter,
+    CompiledRule,
+    Engine,
+    Filter,
+    Problem,
+    Query,
+    Rule,
+)
+from loader.detection.sources import source_for
+from loader.detection.unsupported import UnsupportedError
+from loader.errors import RuleError
+
+Variables = Mapping[str, Sequence[str | int] | str | int]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A compiled set of rules. ``problems`` holds those of loading, too; a rule with an error is not in the pack.
+
+    ``rules`` raise alerts by themselves. ``base_rules`` only feed correlations (no ``generate: true``).
+    """
+
+    rules: tuple[CompiledRule, ...] = ()
+    base_rules: tuple[CompiledRule, ...] = ()
+    correlations: tuple[CompiledCorrelation, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    engine: Engine = "opensearch"
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Return the problems that cost a rule."""
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+
+def load_variables(path: Path) -> Variables:
+    """Read the values of placeholders (``%admins%``) from a YAML map of name → value or list.
+
+    Raises:
+        RuleError: it is no such map.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise RuleError(f"the variables cannot be read: {error}", where=str(path)) from None
+    if not isinstance(found, dict):
+        raise RuleError("the variables must be a map of name to value or list of values", where=str(path))
+    return found
+
+
+def compile_rules(rules: RuleSet, *, engine: Engine = "opensearch", variables: Variables | None = None) -> Pack:
+    """Compile everything that can be compiled; what cannot is a problem of its own rule only."""
+    compiler = _Compiler(rules, engine, variables or {})
+    for rule in rules.rules:
+        compiler.attempt(rule)
+    correlations, problems = compile_correlations(rules, compiler.compiled)
+    referenced = {id(base) for one in correlations for base in _silent_bases(one)}
+    done = list(compiler.compiled.values())
+    return Pack(
+        rules=tuple(rule for rule in done if id(rule) not in referenced),
+        base_rules=tuple(rule for rule in done if id(rule) in referenced),
+        correlations=tuple(correlations),
+        problems=(*rules.problems, *compiler.problems, *problems),
+        engine=engine,
+    )
+
+
+def compile_rule(
+    rule: Rule, rules: RuleSet, *, engine: Engine = "opensearch", variables: Variables | None = None
+) -> CompiledRule:
+    """Compile one rule of ``rules``.
+
+    Raises:
+        RuleError: it cannot be expressed; names file, line, engine and reason.
+    """
+    return _Compiler(rules, engine, variables or {}).compile(rule)
+
+
+def _silent_bases(correlation: CompiledCorrelation) -> Iterable[CompiledRule]:
+    for base in correlation.rules.values():
+        if isinstance(base, CompiledCorrelation):
+            yield from _silent_bases(base)
+        elif not correlation.generate:
+            yield base
+
+
+@dataclass
+class _Compiler:
+    rules: RuleSet
+    engine: Engine
+    variables: Variables
+    compiled: dict[str, CompiledRule] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        listed = {
+            name: list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+            for name, value in self.variables.items()
+        }
+        known = ProcessingItem(ValueListPlaceholderTransformation(include=list(listed)))
+        pipeline = ProcessingPipeline(items=[known], vars=listed) if listed else None
+        self.backend = SiemBackend(pipeline, engine=self.engine)
+        self.backend.init_processing_pipeline("clause")
+        self.filters: dict[str, Clause] = {}
+
+    def attempt(self, rule: Rule) -> None:
+        if source_for(rule.logsource) is None:
+            log = "/".join(filter(None, (rule.logsource.product, rule.logsource.category, rule.logsource.service)))
+            message = f"no log type of this SIEM is {log or 'without a logsource'}"
+            self.problems.append(Problem(rule.path, rule.line, "logsource", message, "notice"))
+            return
+        try:
+            self.compiled[rule.where] = self.compile(rule)
+        except RuleError as error:
+            line = int((error.where or "").rpartition(":")[2] or rule.line)
+            self.problems.append(Problem(rule.path, line, "compile", error.message, hint=error.hint))
+
+    def compile(self, rule: Rule) -> CompiledRule:
+        source = source_for(rule.logsource)
+        if source is None:
+            raise RuleError("no log type of this SIEM has the rule's logsource", where=rule.where)
+        schema = schema_of(source)
+        plain = self._clause(rule, rule.content)
+        looked_at = list(self.backend.looked_at)
+        used = [(one, self._filter(one)) for one in self.rules.filters if applies(one, rule)]
+        clause = both([plain, *(clause for _, clause in used)]) if used else plain
+        fields = [path for name in (*rule.fields, *looked_at) if (path := stored_path(schema, name))]
+        return CompiledRule(
+            rule=rule,
+            index=source.index,
+            query=clause.upper,
+            verify=_verify(clause),
+            unfiltered=plain.upper if used else None,
+            unfiltered_verify=_verify(plain) if used else None,
+            filters=tuple(CompiledFilter(one, condition.exact) for one, condition in used),
+            suppress_by=self._suppress_by(rule, schema),
+            fields=tuple(dict.fromkeys(fields)),
+        )
+
+    def _suppress_by(self, rule: Rule, schema: Schema) -> tuple[str, ...]:
+        paths = []
+        for name in rule.suppression.by if rule.suppression else ():
+            path = stored_path(schema, name)
+            if path is None:
+                line = self.rules.line(rule, "siem", "suppress", "by")
+                raise RuleError(f"siem.suppress.by: there is no field {name}", where=f"{rule.path}:{line}")
+            paths.append(path)
+        return tuple(paths)
+
+    def _filter(self, one: Filter) -> Clause:
+        if one.where not in self.filters:
+            body = dict(one.content["filter"])
+            body.pop("rules", None)
+            content = {"title": one.title, "logsource": one.content.get("logsource"), "detection": body}
+            self.filters[one.where] = self._clause(one, content, "filter")
+        return self.filters[one.where]
+
+    def _clause(self, rule: Rule, content: Mapping[str, Any], section: str = "detection") -> Clause:
+        try:
+            wanted = {"title": rule.title, "logsource": content.get("logsource"), "detection": content["detection"]}
+            parsed = SigmaRule.from_dict(wanted)
+            for name, detection in parsed.detection.detections.items():
+                locate(detection, content["detection"][name], self._lines(rule, section, name))
+            correct_encodings(parsed)
+            clauses = self.backend.convert_rule(parsed, "clause")
+        except UnsupportedError as error:
+            line = error.line or self.rules.line(rule, section)
+            raise RuleError(f"{self.engine}: {error.reason}", where=f"{rule.path}:{line}", hint=error.hint) from None
+        except (SigmaError, ValueError, TypeError, KeyError) as error:
+            location = getattr(error, "source", None)
+            line = (location.line if location else None) or self.rules.line(rule, section)
+            text = str(error.args[0]) if error.args else type(error).__name__
+            raise RuleError(text, where=f"{rule.path}:{line}") from None
+        if not clauses:
+            line = self.rules.line(rule, section, "condition")
+            raise RuleError("the condition names no selection that exists", where=f"{rule.path}:{line}")
+        return either(clauses)
+
+    def _lines(self, rule: Rule, *above: str) -> Callable[[tuple[str | int, ...]], SigmaRuleLocation]:
+        return lambda path: SigmaRuleLocation(rule.path, self.rules.line(rule, *above, *path))
+
+
+def applies(one: Filter, rule: Rule) -> bool:
+    """Say whether a filter is added to ``rule``: its logsource must cover the rule's, and it must name the rule."""
+    mine, its = one.logsource, rule.logsource
+    pairs = ((mine.product, its.product), (mine.category, its.category), (mine.service, its.service))
+    if any(wanted is not None and wanted != found for wanted, found in pairs):
+        return False
+    named = {name for name in (rule.uuid, rule.sigma_name, rule.name) if name}
+    return any(reference.lower() == "any" or reference in named for reference in one.rules)
+
+
+def stored_path(schema: Schema, name: str) -> str | None:
+    """Return the path in ``_source`` of a Sigma field, a document field or a payload's leaf."""
+    return schema.stored_path(field_map(schema.source).get(name, (name,))[0])
+
+
+def _verify(clause: Clause) -> Query | None:
+    return None if clause.is_exact else clause.exact

@@ -1,0 +1,270 @@
+"""Read folders of Sigma YAML: rules, correlations and filters, every problem at once, each with its line.
+
+Whatever sits in a folder is tried: files that are no rules are reported, rules marked ``status: unsupported`` and
+rules for logs this SIEM does not have are set aside with a notice. Keys that are not known are Sigma's custom
+attributes and kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from loader.detection.model import (
+    AnyRule,
+    CorrelationRule,
+    Filter,
+    Level,
+    LogSource,
+    Problem,
+    Rule,
+    Suppression,
+    digest,
+)
+from loader.errors import RuleError
+
+LEVELS: tuple[Level, ...] = ("informational", "low", "medium", "high", "critical")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "M": 30 * 86400, "y": 365 * 86400}
+_TIMESPAN = re.compile(r"(\d+)([smhdwMy])")
+#: Keys of ``correlation:`` that Sigma's specification defines.
+_CORRELATION_KEYS = frozenset(("type", "rules", "group-by", "timespan", "condition", "aliases", "generate"))
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """What was read. ``skipped`` are rules set aside; ``problems`` says why, and what else was wrong."""
+
+    rules: tuple[Rule, ...] = ()
+    correlations: tuple[CorrelationRule, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    skipped: tuple[Rule, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    #: Line of each key, by rule's ``where``: ``("detection", "selection", "eventName") -> 17``.
+    lines: Mapping[str, Mapping[tuple[str | int, ...], int]] = field(default_factory=dict, repr=False)
+
+    def line(self, rule: Rule, *path: str | int) -> int:
+        """Return the line of a key of ``rule``, or of the nearest key above it that is known."""
+        known = self.lines.get(rule.where, {})
+        while path and path not in known:
+            path = path[:-1]
+        return known.get(path, rule.line)
+
+
+def load_rules(paths: Iterable[Path | str]) -> RuleSet:
+    """Read every ``*.yml`` and ``*.yaml`` under ``paths`` (files or folders). Never raises for what is in a file.
+
+    Raises:
+        RuleError: a path does not exist.
+    """
+    found: list[AnyRule] = []
+    skipped: list[Rule] = []
+    problems: list[Problem] = []
+    lines: dict[str, Mapping[tuple[str | int, ...], int]] = {}
+    for path in _files(paths):
+        try:
+            documents = _documents(path)
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            problems.append(Problem(path, _line_of(error), "yaml", f"not readable as YAML: {_short(error)}"))
+            continue
+        for number, (content, known) in enumerate(documents):
+            try:
+                rule = _rule(path, content, known, number)
+            except RuleError as error:
+                line = int((error.where or "1").rpartition(":")[2])
+                problems.append(Problem(path, line, "rule", error.message, hint=error.hint))
+                continue
+            lines[rule.where] = known
+            if rule.status in ("unsupported", "deprecated"):
+                skipped.append(rule)
+                problems.append(Problem(path, rule.line, "skipped", f"status is {rule.status}", "notice"))
+            else:
+                found.append(rule)
+    return RuleSet(
+        rules=tuple(rule for rule in found if type(rule) is Rule),
+        correlations=tuple(rule for rule in found if isinstance(rule, CorrelationRule)),
+        filters=tuple(rule for rule in found if isinstance(rule, Filter)),
+        skipped=tuple(skipped),
+        problems=tuple(problems),
+        lines=lines,
+    )
+
+
+def timespan(value: object) -> int:
+    """Return the seconds of Sigma's ``15s``, ``10m``, ``2h``, ``7d``, ``1w``, ``1M`` (30 days), ``1y`` (365 days).
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = _TIMESPAN.fullmatch(str(value).strip())
+    if not match or not int(match[1]):
+        raise ValueError(f"{value!r} is not a time span such as 15s, 10m, 2h or 7d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _files(paths: Iterable[Path | str]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from sorted(child for child in path.rglob("*") if child.suffix in (".yml", ".yaml"))
+        elif path.is_file():
+            yield path
+        else:
+            raise RuleError("there is no such file or folder of rules", where=str(path))
+
+
+def _documents(path: Path) -> list[tuple[Any, Mapping[tuple[str | int, ...], int]]]:
+    """Return the documents of a file with the line of every key in them."""
+    found = []
+    loader = yaml.CSafeLoader(path.read_text(encoding="utf-8"))
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is None:
+                break
+            lines: dict[tuple[str | int, ...], int] = {(): _mark(node)}
+            _index(node, (), lines)
+            found.append((loader.construct_document(node), lines))
+    finally:
+        loader.dispose()
+    return [(content, lines) for content, lines in found if content is not None]
+
+
+def _index(node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:
+    here: tuple[str | int, ...]
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, key.value if isinstance(key, yaml.ScalarNode) else "")
+            if here in lines:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark)
+            lines[here] = _mark(key)
+            _index(value, here, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            here = (*path, number)
+            lines[here] = _mark(value)
+            _index(value, here, lines)
+
+
+def _mark(node: yaml.Node) -> int:
+    return node.start_mark.line + 1 if node.start_mark else 1
+
+
+def _rule(path: Path, content: Any, lines: Mapping[tuple[str | int, ...], int], number: int) -> AnyRule:
+    line = lines.get((), 1)
+    if not isinstance(content, dict) or not content.get("title"):
+        raise RuleError("not a Sigma rule: it has no title", where=f"{path}:{line}")
+    try:
+        rule = _common(path, content, line, number)
+        if "correlation" in content:
+            return _correlation(rule, content["correlation"])
+        if "filter" in content:
+            return _filter(rule, content["filter"])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RuleError(str(error), where=f"{path}:{line}") from None
+    if not isinstance(content.get("detection"), dict):
+        raise RuleError("a rule needs a detection", where=f"{path}:{line}")
+    return rule
+
+
+def _common(path: Path, content: Mapping[str, Any], line: int, number: int) -> Rule:
+    ours = content.get("siem") or {}
+    if not isinstance(ours, Mapping):
+        raise ValueError("siem: must be a map")
+    logsource = content.get("logsource") or {}
+    if not isinstance(logsource, Mapping):
+        raise ValueError("logsource: must be a map")
+    level = str(content.get("level") or "informational").lower()
+    if level not in LEVELS:
+        raise ValueError(f"level {level!r} is none of {', '.join(LEVELS)}")
+    sigma_name = content.get("name")
+    return Rule(
+        uuid=str(content.get("id") or ""),
+        name=path.stem + (f"#{sigma_name or number}" if number else ""),
+        title=str(content["title"]),
+        level=level,
+        status=str(content.get("status") or ""),
+        path=path,
+        line=line,
+        content_hash=digest(content),
+        description=_prose(content.get("description")),
+        author=str(content.get("author") or ""),
+        license=str(content.get("license") or ""),
+        references=_texts(content.get("references")),
+        tags=_texts(content.get("tags")),
+        falsepositives=_texts(content.get("falsepositives")),
+        fields=_texts(content.get("fields")),
+        logsource=LogSource(*(logsource.get(key) for key in ("product", "category", "service"))),
+        sigma_name=str(sigma_name) if sigma_name else None,
+        suppression=_suppression(ours.get("suppress")),
+        runbook=_prose(ours.get("runbook")),
+        blind_spots=_texts(ours.get("blind_spots")),
+        content=content,
+    )
+
+
+def _suppression(value: Any) -> Suppression | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or "for" not in value:
+        raise ValueError("siem.suppress must be a map with by: and for:")
+    return Suppression(_texts(value.get("by")), timespan(value["for"]))
+
+
+def _filter(rule: Rule, body: Any) -> Filter:
+    if not isinstance(body, Mapping) or "condition" not in body:
+        raise ValueError("filter: must be a map with rules:, selections and a condition:")
+    if "rules" not in body:
+        raise ValueError("filter.rules is missing: name the rules by id or name, or write any")
+    ours = rule.content.get("siem") or {}
+    owner, ticket, expires = (str(ours.get(key) or "") for key in ("owner", "ticket", "expires"))
+    return Filter(
+        **_fields_of(rule), rules=_texts(body["rules"]) or ("any",), owner=owner, ticket=ticket, expires=expires
+    )
+
+
+def _correlation(rule: Rule, body: Any) -> CorrelationRule:
+    if not isinstance(body, Mapping) or not body.get("type"):
+        raise ValueError("correlation: must be a map with a type:")
+    condition = body.get("condition")
+    if isinstance(condition, str):
+        condition = {"expression": condition}
+    return CorrelationRule(
+        **_fields_of(rule),
+        type=str(body["type"]),
+        rules=_texts(body.get("rules")),
+        group_by=_texts(body.get("group-by")),
+        seconds=timespan(body["timespan"]) if "timespan" in body else 0,
+        condition=dict(condition or {}),
+        aliases={str(name): dict(by_rule) for name, by_rule in (body.get("aliases") or {}).items()},
+        generate=bool(body.get("generate", False)),
+        extra={key: value for key, value in body.items() if key not in _CORRELATION_KEYS},
+    )
+
+
+def _fields_of(rule: Rule) -> dict[str, Any]:
+    return {name: getattr(rule, name) for name in Rule.__dataclass_fields__}
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(str(item) for item in value)
+    return (str(value),)
+
+
+def _prose(value: Any) -> str:
+    return str(value or "").strip()
+
+
+def _line_of(error: Exception) -> int:
+    mark = getattr(error, "problem_mark", None)
+    return mark.line + 1 if mark is not None else 1
+
+
+def _short(error: Exception) -> str:
+    return str(getattr(error, "problem", None) or error)

@@ -307,7 +307,7 @@ class SiemBackend(Backend):
         if found is None:
             close = schema.resembling(name, iter(field_map(schema.source)))
             raise UnsupportedError(
-                f"there is no field {name}: a condition on it would silently be false, a filter silently pass everything",
+                f"there is no field {name}: a condition on it would silently be false, a filter pass everything",
                 hint=f"Did you mean {' or '.join(close)}?" if close else f"Map it in {self._fields.source.pipeline}.",
             )
         self.looked_at[name] = None

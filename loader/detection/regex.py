@@ -52,6 +52,10 @@ class Expression:
 
     def __post_init__(self) -> None:
         _ = self._tree
+        try:
+            compile_search(self.pattern, self.flags)
+        except (re.error, ValueError, RecursionError, OverflowError) as error:
+            raise UnsupportedError(f"the regular expression is not valid: {error}") from None
 
     @cached_property
     def _tree(self) -> Any:
@@ -85,12 +89,13 @@ def compile_search(pattern: str, flags: str) -> re.Pattern[str]:
 
     With ``i`` it is to be searched in lower-case text (:func:`loader.detection.lowercase.lower`).
     """
-    compiled = _re_flags(flags)
-    if compiled & re.IGNORECASE:
-        pattern = "".join(c if c.isascii() else lower(c) for c in pattern)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return re.compile(pattern, compiled | re.ASCII)
+        compiled = re.compile(pattern, _re_flags(flags) | re.ASCII)
+        if compiled.flags & re.IGNORECASE and not pattern.isascii():
+            lowered = "".join(c if c.isascii() else lower(c) for c in pattern)
+            compiled = re.compile(lowered, _re_flags(flags) | re.ASCII)
+    return compiled
 
 
 def _re_flags(flags: str) -> int:

@@ -1,4 +1,4 @@
-"""The import against a receiver that answers as OpenSearch Dashboards 3.3.0 was seen to, which itself cannot be had here."""
+"""The import against a receiver that answers as OpenSearch Dashboards 3.3.0 was seen to (it is in no registry)."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +44,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     if url and endpoint:
         yield Servers(url, endpoint, ours=False)
     elif url or endpoint:
-        pytest.fail("set both SIEM_TEST_OPENSEARCH_URL and SIEM_TEST_AWS_ENDPOINT_URL, or neither")
+        pytest.fail("set both SIEM_TEST_OPENSEARCH_URL and SIEM_TEST_AWS_ENDPOINT_URL, or neither", pytrace=False)
     elif backend == "testcontainers":
         yield from _with_testcontainers()
     elif backend == "local":
@@ -82,16 +84,11 @@ def _remove_abandoned(settings: Settings) -> None:
 
 
 def _with_testcontainers() -> Iterator[Servers]:
-    import docker
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import HttpWaitStrategy
 
-    try:
-        client = docker.from_env()
-        client.ping()
-        client.close()
-    except docker.errors.DockerException as error:
-        pytest.fail(f"SIEM_TEST_BACKEND is testcontainers, but Docker does not answer: {error}")
+    if (problem := _docker_problem()) is not None:
+        pytest.fail(f"SIEM_TEST_BACKEND is testcontainers, but Docker does not answer: {problem}", pytrace=False)
 
     node = (
         DockerContainer("opensearchproject/opensearch:3.8.0")
@@ -111,6 +108,22 @@ def _with_testcontainers() -> Iterator[Servers]:
             f"http://{node.get_container_host_ip()}:{node.get_exposed_port(9200)}",
             f"http://{moto.get_container_host_ip()}:{moto.get_exposed_port(5000)}",
         )
+
+
+def _docker_problem() -> str | None:
+    import docker
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # docker leaves its socket open when nobody answers
+        try:
+            client = docker.from_env()
+            client.ping()
+            client.close()
+        except docker.errors.DockerException as error:
+            return str(error)
+        finally:
+            gc.collect()
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -48,8 +48,14 @@ class Cache:
 
     @classmethod
     def of(cls, settings: Settings) -> Cache:
-        """Return the cache that ``settings.cache_dir`` names, else the default one. Nothing is created."""
-        root = settings.cache_dir if settings.cache_dir is not None else default_root()
+        """Return the cache that ``settings.cache_dir`` names, else the default one. Nothing is created.
+
+        Raises:
+            LocalStackError: no folder is named, and the user has no home.
+        """
+        named = settings.cache_dir
+        # Path(".") is what an empty variable becomes.
+        root = default_root() if named is None or named == Path() else named
         return cls(Path(os.path.abspath(root.expanduser())))  # noqa: PTH100 - resolve() would follow links
 
     @property

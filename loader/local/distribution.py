@@ -91,6 +91,8 @@ ELASTICSEARCH = Distribution(
     java_maximum=24,
     settings={
         "cluster.max_shards_per_node": "5000",
+        # As OpenSearch has it: tests clear a cluster by a pattern.
+        "action.destructive_requires_name": "false",
         "xpack.security.enabled": "false",
         "xpack.ml.enabled": "false",
     },

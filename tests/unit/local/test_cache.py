@@ -19,6 +19,10 @@ def test_the_setting_names_the_folder(tmp_path: Path) -> None:
     assert Cache.of(Settings(cache_dir=tmp_path)).run_dir("dev") == tmp_path / "run" / "dev"
 
 
+def test_an_empty_setting_is_none() -> None:
+    assert Cache.of(Settings(cache_dir=Path())) == Cache.of(Settings())
+
+
 def test_root_keeps_it_where_others_may_enter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert default_root() == Path("/var/cache/cloudtrail-siem")

@@ -231,7 +231,10 @@ def _map(owner: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _text(owner: Mapping[str, Any], key: str) -> str | None:
     found = owner.get(key)
-    return found if isinstance(found, str) and found else None
+    if not isinstance(found, str) or not found:
+        return None
+    # A parser that let half of a surrogate pair through: no id has one, and no document can carry it.
+    return found if found.isascii() else found.encode("utf-8", "replace").decode("utf-8")
 
 
 _READERS: Final[dict[tuple[str, str], _Read]] = {

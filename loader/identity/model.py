@@ -144,8 +144,9 @@ def first_principal(identity: Identity) -> Principal | None:
     if kind == "IdentityCenterUser":
         user = identity.on_behalf_of or principal_id
         return Principal(kind, user, identity.name, identity.arn, account) if user else None
-    if kind == "AWSService":
-        return Principal(kind, None, identity.invoked_by, None, None) if identity.invoked_by else None
+    # Service events have no type, only who invoked them.
+    if kind == "AWSService" or (kind, principal_id, identity.arn, identity.access_key_id) == (None, None, None, None):
+        return Principal("AWSService", None, identity.invoked_by) if identity.invoked_by else None
     if _is_root(identity):
         return Principal(
             "Root", account or principal_id, identity.name or "root", identity.arn, account or principal_id

@@ -15,7 +15,7 @@ import msgspec
 from loader.errors import SourceError
 from loader.source.decompress import TrailingDataError, decompress
 from loader.source.objects import Broken, FetchError, Limits, Piece
-from loader.source.scan import skip_space, value_end
+from loader.source.scan import skip_commas, skip_space, value_end
 
 
 class _LogFile(msgspec.Struct):
@@ -167,7 +167,7 @@ class _Splitter:
             if self._skipping:
                 self._skip_to_next()
             elif self._after:
-                self._skip_rest_of_object()
+                yield from self._rest_of_object()
             elif self._inside:
                 yield from self._element()
             else:
@@ -175,11 +175,15 @@ class _Splitter:
             if self._position == before:
                 return
 
-    def _skip_rest_of_object(self) -> None:
+    def _rest_of_object(self) -> Iterator[Piece | Broken]:
         """Pass over the keys after ``Records``: they hold no records."""
         end = value_end(self._data, self._position, depth=self._around)
         if end is not None:
             self._position, self._after = end, False
+        elif len(self._data) - self._position > self._limits.record:
+            message = f"more than {self._limits.record} bytes follow the list of records; the rest was not read"
+            yield self._broken("not_json", message, len(self._data))
+            self._ended, self._after = True, False
 
     def _top(self) -> Iterator[Piece | Broken]:
         head = _FILE_HEAD.match(self._data, self._position)
@@ -263,8 +267,8 @@ class _Splitter:
     def _element(self) -> Iterator[Piece | Broken]:
         data, position = self._data, self._position
         first = data[position]
-        if first == 0x2C:  # ,
-            self._position += 1
+        if first == 0x2C:  # , (one, in a file that a machine wrote)
+            self._position = skip_commas(data, position)
             return
         if first == 0x5D:  # ]
             self._position, self._inside, self._after = position + 1, False, self._around > 0

@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from loader.errors import ClusterError, MappingError
+from loader.index.engine import adapt_mapping, read_engine
 from loader.project import mappings_dir
 
 Kind = Literal["component", "index"]
@@ -65,13 +66,14 @@ def _read(folder: Path) -> Iterator[Template]:
 
 
 def plan(client: OpenSearch, templates: list[Template]) -> list[Change]:
-    """Compare ``templates`` with the cluster.
+    """Compare ``templates``, as the cluster's engine takes them, with the cluster.
 
     Raises:
         ClusterError: the cluster cannot be asked.
     """
     changes = []
-    for template in templates:
+    engine = read_engine(client)
+    for template in [Template(known.kind, known.name, adapt_mapping(known.body, engine)) for known in templates]:
         current = _current(client, template)
         if current is None:
             changes.append(Change(template, "create"))

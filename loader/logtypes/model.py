@@ -22,8 +22,8 @@ class ObjectContext:
 class Rendered:
     """One document, ready for a bulk body.
 
-    ``day`` is ``YYYY.MM.DD`` of the event's time in UTC, or ``misdated``. ``id`` is the derived ``_id``. ``body`` is the
-    document as one line of JSON (UTF-8, no newline). ``timestamp`` is ``@timestamp`` as written in the body.
+    ``day`` is ``YYYY.MM.DD`` of the event's time in UTC, or ``misdated``. ``id`` is the derived ``_id``. ``body`` is
+    the document as one line of JSON (UTF-8, no newline). ``timestamp`` is ``@timestamp`` as written in the body.
     """
 
     day: str
@@ -32,8 +32,8 @@ class Rendered:
     timestamp: str
 
 
-#: ``(raw record, context, complete) -> document``; raises :class:`loader.errors.RecordError`. With ``complete`` the slow,
-#: careful renderer is used, whatever the record looks like: the loader's one retry before a dead letter.
+#: ``(raw record, context, complete) -> document``; raises :class:`loader.errors.RecordError`. With ``complete`` the
+#: slow, careful renderer is used, whatever the record looks like: the loader's one retry before a dead letter.
 Normaliser = Callable[[bytes, ObjectContext, bool], Rendered]
 
 

@@ -1,0 +1,200 @@
+"""The careful way from JSON to a :class:`Record`: what fits is typed, everything else is kept as residue."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from loader.errors import RecordError
+from loader.logtypes.cloudtrail_record import Flag, Identity, Record, Resource, Text, Texts, TlsDetails, decode_members
+from loader.logtypes.leaves import Doubled, levels, parse_exactly
+
+#: A record nested deeper is refused: no real one comes near, and Python's stack is not endless.
+DEEPEST: Final = 200
+
+# An escape in a JSON string: a whole surrogate pair, a lone surrogate, or any other.
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+_S = TypeVar("_S", bound=Struct)
+
+
+@dataclass(slots=True)
+class Salvage:
+    """A record taken apart. ``values`` holds the decoded value of each top-level key, ``members`` its JSON.
+
+    ``residue`` holds, by CloudTrail's names, what has no typed place: the whole values of top-level keys that are
+    unknown or of an unexpected type, and the odd parts of ``userIdentity``, ``tlsDetails``, ``addendum`` and
+    ``resources``. ``doubled`` holds the earlier values of keys that occur twice, by path.
+    """
+
+    record: Record
+    values: dict[str, Any]
+    members: dict[str, Raw]
+    identity: Identity | None = None
+    tls: TlsDetails | None = None
+    residue: dict[str, Any] = field(default_factory=dict)
+    doubled: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def compact(raw: bytes) -> bytes:
+    """Return JSON ``raw`` without white space between tokens, otherwise as it is.
+
+    Raises:
+        RecordError: not JSON, or nested deeper than Python's stack.
+    """
+    try:
+        return msgspec.json.format(raw, indent=-1)
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RecordError(f"not JSON: {error}", kind="invalid_json") from None
+
+
+def repair(raw: bytes) -> bytes:
+    r"""Return JSON ``raw`` with everything spelled out that is no Unicode text: a lone ``\ud800`` becomes ``\\ud800``.
+
+    A byte that is not UTF-8 becomes the text ``\udcff`` (for 0xff; as Python's ``surrogateescape``). Nothing is lost.
+    """
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        letters = raw.decode("utf-8", "surrogateescape")
+        raw = "".join(
+            f"\\\\u{ord(letter):04x}" if "\udc80" <= letter <= "\udcff" else letter for letter in letters
+        ).encode()
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return raw
+    return _ESCAPE.sub(lambda match: b"\\\\" + match.group(1) if match.group(1) else match.group(), raw)
+
+
+def _too_deep() -> RecordError:
+    return RecordError(f"nested deeper than {DEEPEST} levels", kind="too_deep")
+
+
+def take_apart(raw: bytes) -> Salvage:
+    """Take a compact, repaired record apart.
+
+    Raises:
+        RecordError: not JSON, no object, nested too deeply, or without a textual ``eventTime``.
+    """
+    if levels(raw) > DEEPEST:
+        raise _too_deep()
+    try:
+        tree = parse_exactly(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not JSON: {error}", kind="invalid_json") from None
+    if not isinstance(tree, dict):
+        raise RecordError("a record is a JSON object", kind="not_an_object")
+    if "eventTime" not in tree:
+        raise RecordError("the record has no eventTime", kind="no_event_time")
+    if type(tree["eventTime"]) is not str:
+        raise RecordError("eventTime is not text", kind="bad_event_time")
+    doubled: dict[str, list[Any]] = {}
+    members = decode_members(raw)
+    fitting, residue = _sort(tree, Record, "", doubled, members)
+    salvage = Salvage(Record(**fitting), dict(tree), members, residue=residue, doubled=doubled)
+    salvage.identity = _part(salvage, "userIdentity", Identity)
+    salvage.tls = _part(salvage, "tlsDetails", TlsDetails)
+    return salvage
+
+
+def _part(salvage: Salvage, key: str, struct: type[_S]) -> _S | None:
+    """Return the part below ``key``, whose oddities take its place in the residue."""
+    value = salvage.values.get(key)
+    if not isinstance(value, dict):
+        return None
+    fitting, odd = _sort(value, struct, f"{key}.", salvage.doubled, {})
+    del salvage.residue[key]
+    if odd or not value:
+        salvage.residue[key] = odd
+    return struct(**fitting)
+
+
+@cache
+def _fields(struct: type[Struct]) -> dict[str, tuple[str, Any]]:
+    """Return JSON key → attribute and type."""
+    return {found.encode_name: (found.name, found.type) for found in msgspec.structs.fields(struct)}
+
+
+def _sort(
+    tree: dict[str, Any], struct: type[Struct], path: str, doubled: dict[str, list[Any]], members: dict[str, Raw]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sort the members of ``tree`` into those that fit ``struct``, by attribute, and the residue, by key."""
+    if isinstance(tree, Doubled):
+        _note_doubled(tree, path, doubled)
+    fields = _fields(struct)
+    fitting: dict[str, Any] = {}
+    residue: dict[str, Any] = {}
+    for key, value in tree.items():
+        attribute, kind = fields.get(key, ("", None))
+        typed, odd = _typed(key, value, kind, path, doubled, members)
+        if typed is not None:
+            fitting[attribute] = typed
+        if odd is not None:
+            residue[key] = odd[0]
+    return fitting, residue
+
+
+def _note_doubled(tree: Doubled, path: str, doubled: dict[str, list[Any]]) -> None:
+    seen: dict[str, Any] = {}
+    for key, value in tree.pairs:
+        if key in seen:
+            doubled.setdefault(path + key, []).append(seen[key])
+        seen[key] = value
+
+
+def _typed(
+    key: str, value: Any, kind: Any, path: str, doubled: dict[str, list[Any]], members: dict[str, Raw]
+) -> tuple[Any, tuple[Any] | None]:
+    """Return ``value`` as ``kind`` wants it (``None``: it does not fit), and what of it does not fit, in a tuple."""
+    if kind in (Text, str):
+        return (value, None) if type(value) is str else (None, (value,))
+    if kind == Flag:
+        fits = isinstance(value, bool) or (type(value) is str and value in ("true", "false"))
+        return (value, None) if fits else (None, (value,))
+    if kind is Raw:
+        # userIdentity and tlsDetails are parts of their own, below.
+        return (None, (value,)) if key in ("userIdentity", "tlsDetails") else (members[key], None)
+    if kind == Texts:
+        fits = type(value) is str or (
+            isinstance(value, list) and bool(value) and all(type(element) is str for element in value)
+        )
+        return (value, None) if fits else (None, (value,))
+    if isinstance(value, dict) and (nested := _nested_struct(kind)):
+        fitting, odd = _sort(value, nested, f"{path}{key}.", doubled, {})
+        return nested(**fitting), (odd,) if odd or not value else None
+    if isinstance(value, list) and kind == _RESOURCES:
+        return _resources(value, doubled)
+    return None, (value,)
+
+
+_RESOURCES: Final = next(found.type for found in msgspec.structs.fields(Record) if found.name == "resources")
+
+
+def _resources(values: list[Any], doubled: dict[str, list[Any]]) -> tuple[list[Resource] | None, tuple[Any] | None]:
+    typed: list[Resource] = []
+    odd: list[Any] = []
+    for value in values:
+        if not isinstance(value, dict):
+            odd.append(value)
+            continue
+        fitting, rest = _sort(value, Resource, "resources.", doubled, {})
+        if fitting:
+            typed.append(Resource(**fitting))
+        if rest or not value:
+            odd.append(rest)
+    return typed or None, (odd,) if odd or not values else None
+
+
+@cache
+def _nested_struct(kind: Any) -> type[Struct] | None:
+    """Return the struct in ``SomeStruct | UnsetType``."""
+    candidates = getattr(kind, "__args__", (kind,))
+    return next((item for item in candidates if isinstance(item, type) and issubclass(item, Struct)), None)

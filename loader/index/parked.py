@@ -18,6 +18,8 @@ from loader.index.outcomes import error_of
 from loader.source.objects import ObjectRef
 
 PATTERN = "siem-dead-letters-*"
+#: Oldest first, and total: no two letters have the same place, record and sequence number in one index.
+_ORDER = ({"@timestamp": "asc"}, {"_seq_no": "asc"}, {"key": "asc"}, {"record_number": "asc"})
 #: Bytes of dead letters in one request.
 _BATCH_BYTES = 20 * 2**20
 _MESSAGE_CHARS = 2000
@@ -127,7 +129,7 @@ def read_letters(client: OpenSearch, *, reasons: Sequence[str] = (), page: int =
     query = {"bool": {"filter": conditions, "must_not": [{"exists": {"field": "replayed"}}]}}
     after: list[Any] | None = None
     while True:
-        body: dict[str, Any] = {"size": page, "query": query, "sort": [{"@timestamp": "asc"}, {"_id": "asc"}]}
+        body: dict[str, Any] = {"size": page, "query": query, "sort": list(_ORDER)}
         if after is not None:
             body["search_after"] = after
         try:

@@ -1,0 +1,149 @@
+"""What an operator does: was this file loaded, what waits, try again after a fix."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from opensearchpy import OpenSearch
+
+from loader.cli.main import main
+from loader.local.aws import CREDENTIALS
+
+pytestmark = pytest.mark.integration
+
+Run = Callable[..., Result]
+RECORD = {
+    "eventVersion": "1.08",
+    "eventTime": "2026-11-01T10:00:00Z",
+    "eventSource": "iam.amazonaws.com",
+    "eventName": "CreateUser",
+    "awsRegion": "us-east-1",
+    "sourceIPAddress": "198.51.100.7",
+    "userIdentity": {"type": "Root", "accountId": "123456789012"},
+    "eventID": "1",
+    "recipientAccountId": "123456789012",
+}
+
+
+def log_file(*records: Any) -> bytes:
+    return gzip.compress(json.dumps({"Records": records}, separators=(",", ":")).encode())
+
+
+@pytest.fixture
+def siem(templates: OpenSearch, servers: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``siem("load", "find", "x")``: the command line, against the run's servers."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SIEM_CLUSTER_URL", servers.opensearch_url)
+    monkeypatch.setenv("SIEM_AWS_ENDPOINT_URL", servers.aws_endpoint_url)
+    monkeypatch.setenv("SIEM_AWS_REGION", CREDENTIALS["AWS_REGION"])
+
+    def run(*words: str, **options: Any) -> Result:
+        templates.indices.refresh(index="log-*,siem-*", params={"ignore_unavailable": "true"})
+        return CliRunner().invoke(main, list(words), **options)
+
+    return run
+
+
+def as_json(result: Result) -> Any:
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return json.loads(result.stdout)
+
+
+def test_folders_files_and_standard_input_are_loaded_once(siem: Run, tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "a.json.gz").write_bytes(log_file(RECORD, {**RECORD, "eventID": "2"}))
+    (tmp_path / "b.json").write_bytes(json.dumps({**RECORD, "eventID": "3"}).encode())
+    first = as_json(siem("load", "backfill", str(tmp_path), "--json"))
+    assert (first["objects"], first["records"], first["indexed"], first["balanced"]) == (2, 3, 3, True)
+    piped = as_json(siem("load", "backfill", "-", "--json", input=gzip.decompress(log_file(RECORD))))
+    assert (piped["records"], piped["duplicates"]) == (1, 1)
+
+
+def test_an_s3_backfill_needs_days_and_loads_only_those(siem: Run, aws: Any) -> None:
+    aws.s3.create_bucket(Bucket="operations")
+    for day in (1, 2, 3):
+        folder = f"AWSLogs/123456789012/CloudTrail/us-east-1/2026/11/0{day}"
+        key = f"{folder}/123456789012_CloudTrail_us-east-1_202611{day:02d}T1000Z_x.json.gz"
+        body = log_file({**RECORD, "eventTime": f"2026-11-0{day}T09:55:00Z", "eventID": f"s3-{day}"})
+        aws.s3.put_object(Bucket="operations", Key=key, Body=body)
+    assert siem("load", "backfill", "s3://operations").exit_code == 2
+    listed = as_json(
+        siem("load", "backfill", "s3://operations", "--from", "2026-11-01", "--to", "2026-11-02", "--dry-run", "--json")
+    )
+    assert listed["objects"] == 2
+    loaded = as_json(
+        siem("load", "backfill", "s3://operations", "--from", "2026-11-01", "--to", "2026-11-02", "--json")
+    )
+    assert (loaded["objects"], loaded["indexed"]) == (2, 2)
+    found = as_json(
+        siem("load", "find", "s3://operations/AWSLogs/123456789012/CloudTrail/us-east-1/2026/11/01/", "--json")
+    )
+    assert [(entry["outcome"], entry["read"], entry["indexed"], entry["balanced"]) for entry in found["objects"]] == [
+        ("loaded", 1, 1, True)
+    ]
+    assert found["objects"][0]["first_event"] == "2026-11-01T09:55:00Z"
+    assert siem("load", "find", "2026/11/03").exit_code == 1
+    again = as_json(siem("load", "backfill", "s3://operations", "--from", "2026-11-01", "--to", "2026-11-02", "--json"))
+    assert (again["indexed"], again["duplicates"]) == (0, 2)
+    entry = as_json(siem("load", "find", "T1000Z_x", "--json"))["objects"][0]
+    assert (entry["loads"], entry["indexed"], entry["latest"]["duplicates"]) == (2, 1, 1)
+
+
+def test_a_missing_object_is_parked_shown_and_loaded_by_replay_once_it_is_there(siem: Run, aws: Any) -> None:
+    aws.s3.create_bucket(Bucket="later")
+    url = aws.sqs.create_queue(QueueName="later")["QueueUrl"]
+    event = {
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "later"}, "object": {"key": "late.json.gz"}},
+    }
+    aws.sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"Records": [event]}))
+    worked = as_json(siem("load", "worker", "--drain", "--queue", url, "--log-level", "ERROR"))
+    assert (worked["parked"], worked["dead_lettered"], worked["balanced"]) == ({"missing": 1}, 1, True)
+    status = siem("status")
+    assert status.exit_code == 0
+    assert "s3://later/late.json.gz" in status.stdout
+    assert as_json(siem("load", "replay", "--dry-run", "--json")) == {"waiting": {"missing": 1}}
+    assert as_json(siem("load", "replay", "--json")) == {"done": {}, "left": {"missing": 1}}
+
+    aws.s3.put_object(Bucket="later", Key="late.json.gz", Body=log_file({**RECORD, "eventID": "late"}))
+    assert as_json(siem("load", "replay", "--json")) == {"done": {"object": 1}, "left": {}}
+    assert as_json(siem("load", "replay", "--dry-run", "--json")) == {"waiting": {}}
+    assert as_json(siem("load", "find", "late.json.gz", "--json"))["objects"][0]["outcome"] == "loaded"
+
+
+def test_a_bad_record_stays_a_dead_letter_with_its_place(siem: Run, tmp_path: Path, templates: OpenSearch) -> None:
+    (tmp_path / "mixed.json").write_bytes(
+        b'{"Records":[' + json.dumps(RECORD).encode() + b',{"eventVersion":"1.08"},17]}'
+    )
+    loaded = as_json(siem("load", "backfill", str(tmp_path), "--json"))
+    assert (loaded["records"], loaded["indexed"], loaded["dead_lettered"]) == (3, 1, 2)
+    left = as_json(siem("load", "replay", "--json"))
+    assert left["done"] == {}
+    assert sum(left["left"].values()) == 2
+    hits = templates.search(index="siem-dead-letters-*", body={"sort": ["record_number"]})["hits"]["hits"]
+    assert [(hit["_source"]["record_number"], hit["_source"]["raw"]) for hit in hits] == [
+        (2, '{"eventVersion":"1.08"}'),
+        (3, "17"),
+    ]
+
+
+def test_templates_are_planned_and_applied_once(siem: Run) -> None:
+    planned = as_json(siem("cluster", "plan", "--json"))
+    assert planned["applied"] is False
+    assert set(planned["templates"].values()) == {"keep"}
+    assert set(as_json(siem("cluster", "init", "--json"))["templates"].values()) == {"keep"}
+
+
+def test_a_cluster_that_is_away_is_said_plainly(siem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIEM_CLUSTER_URL", "http://127.0.0.1:9")
+    result = siem("cluster", "plan")
+    assert result.exit_code == 1
+    assert "127.0.0.1:9" in str(result.exception) or "template" in str(result.exception)

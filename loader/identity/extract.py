@@ -22,8 +22,12 @@ from loader.identity.times import epoch
 _EMPTY: Final[Mapping[str, Any]] = {}
 _HOUR: Final = 3600
 
-#: Where credentials come from. A record that holds neither word is no record of these calls: one look, no parsing.
-_MARKS: Final = (b"sts.amazonaws.com", b"signin.amazonaws.com", b"sso.amazonaws.com")
+#: Where credentials come from. A record of another source is told by one look at its bytes, without parsing.
+_SOURCE_KEY: Final = b'"eventSource"'
+_SOURCES: Final = (b"sts.", b"signin.", b"sso.")
+#: What may stand between the key and its value's first letter, and the bytes that hold both.
+_BETWEEN: Final = b' \t\r\n:"'
+_WINDOW: Final = 32
 
 #: Seconds a session lasts if neither response nor request say so: the API's default; for the console, its maximum.
 _DEFAULT_DURATION: Final = {
@@ -48,7 +52,7 @@ def edges(record: Record | bytes) -> list[Edge]:
     unexpected types, states nothing.
     """
     if isinstance(record, bytes):
-        if not any(mark in record for mark in _MARKS):
+        if not _may_hold(record):
             return []
         try:
             record = orjson.loads(record)
@@ -64,6 +68,17 @@ def edges(record: Record | bytes) -> list[Edge]:
         return []
     found = read(record, identity(record))
     return [] if found is None else [_edge(record, name, *found)]
+
+
+def _may_hold(raw: bytes) -> bool:
+    """Return whether any ``eventSource`` in ``raw``, at whatever depth, is one that hands out credentials."""
+    place = raw.find(_SOURCE_KEY)
+    while place >= 0:
+        place += len(_SOURCE_KEY)
+        if raw[place : place + _WINDOW].lstrip(_BETWEEN).startswith(_SOURCES):
+            return True
+        place = raw.find(_SOURCE_KEY, place)
+    return False
 
 
 def identity(record: Record) -> Identity:

@@ -50,7 +50,7 @@ def worlds(draw: st.DrawFn, max_sessions: int = 12, *, tag: str = "") -> World:
             {
                 "type": "IAMUser",
                 "principalId": f"AIDA{tag}U{number}",
-                "arn": f"arn:aws:iam::{account}:user/{name}",
+                "arn": f"arn:aws:iam::{account}:user/{name}{tag}",
                 "accountId": account,
                 "accessKeyId": f"AKIA{tag}U{number}",
                 "userName": name,
@@ -68,7 +68,7 @@ def worlds(draw: st.DrawFn, max_sessions: int = 12, *, tag: str = "") -> World:
         target = ACCOUNTS[role]
         name = draw(st.sampled_from(["ci", "ops"]))
         key, principal_id = f"ASIA{tag}S{number}", f"AROA{tag}R{role}:{name}"
-        arn = f"arn:aws:sts::{target}:assumed-role/R{role}/{name}"
+        arn = f"arn:aws:sts::{target}:assumed-role/{tag}R{role}/{name}"
         duration = draw(st.sampled_from([900, 3600]))
         session = Session(
             key=key,

@@ -269,6 +269,7 @@ def test_raw_bytes_and_parsed_records_say_the_same() -> None:
     assert edges(b'{"eventSource":"s3.amazonaws.com"}') == []
     assert edges(b'["sts.amazonaws.com"]') == []
     assert edges(b'{"sts.amazonaws.com"') == []
+    assert edges(json.dumps({"a": {"eventSource": "s3"}, **parsed}, indent=1).encode()) == edges(parsed)
 
 
 json_values = st.recursive(

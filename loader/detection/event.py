@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from loader.detection.fields import Field, Schema, snake
+from loader.detection.fields import Field, Schema
 from loader.detection.lowercase import lower
-from loader.logtypes.leaves import fit_term, walk_carefully
+from loader.logtypes.leaves import fit_term, parse_exactly, walk_carefully
+from loader.logtypes.residue import is_storable
 
 _EVERY_DEPTH = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -72,11 +74,34 @@ class Event:
         if sent := self.stored(payloads.field):
             return [str(written) for written in sent]
         found: list[str] = []
-        roots: dict[str, str] = {snake(root): root for root in payloads.roots}
         for whole in self.stored(payloads.stored):
-            for key, value in whole.items() if isinstance(whole, Mapping) else ():
-                walk_carefully(value, roots.get(key, str(key)), found.append, _EVERY_DEPTH)
+            for path, value in _parts(whole) if isinstance(whole, Mapping) else ():
+                walk_carefully(_unwrapped(value), path, found.append, _EVERY_DEPTH)
+        if self.stored("tls.version_protocol") == ["tls"]:
+            found += [f"tlsDetails.tlsVersion=TLSv{version}" for version in self.stored("tls.version")]
         return found
+
+
+def _parts(flattened: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Name the payloads as CloudTrail does; what had no typed place is below ``other`` and ``doubled``."""
+    for key, value in flattened.items():
+        if key == "other":
+            yield from value.items()
+        elif key == "doubled":
+            yield from ((path, one) for path, earlier in value.items() for one in _unwrapped(earlier))
+        elif key != "overlong":
+            yield re.sub("_([a-z])", lambda match: match[1].upper(), key), value
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return what a JSON string holds that was stored as text, because the server could not take it as it is."""
+    if not isinstance(value, str) or not value.startswith(("{", "[")):
+        return value
+    try:
+        held = parse_exactly(value)
+    except (ValueError, RecursionError):
+        return value
+    return value if is_storable(held, value.encode()) else held
 
 
 def split_leaf(written: str) -> tuple[str, str | None]:

@@ -63,6 +63,7 @@ AWS_CLOUDTRAIL = Source(
             "insightDetails",
             "eventContext",
             "edgeDeviceDetails",
+            "tlsDetails.tlsVersion",
             "userIdentity.sessionContext.webIdFederationData.attributes",
         ),
     ),

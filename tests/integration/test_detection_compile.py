@@ -40,7 +40,15 @@ TEXTS = [
 ]  # fmt: skip
 ADDRESSES = ["10.0.0.1", "10.200.0.1", "192.168.1.77", "2001:db8::1", "::1", "AWS Internal", "ec2.amazonaws.com"]
 #: Sigma field → how its values are made.
-TEXT_FIELDS = ["eventName", "errorCode", "userAgent", "errorMessage", "awsRegion", "tlsDetails.tlsVersion", "userIdentity.arn"]
+TEXT_FIELDS = [
+    "eventName",
+    "errorCode",
+    "userAgent",
+    "errorMessage",
+    "awsRegion",
+    "recipientAccountId",
+    "userIdentity.arn",
+]
 LEAVES = ["requestParameters.name", "requestParameters.n", "requestParameters.a=b", "requestParameters.deep.list.k"]
 BOOLEANS = ["readOnly", "userIdentity.sessionContext.attributes.mfaAuthenticated"]
 UNLIKELY = ["responseElements.none", "vpcEndpointId"]
@@ -143,7 +151,11 @@ class Reference:
         position = 0
         while position < len(wanted):
             character = wanted[position]
-            if character == "\\" and wanted[position + 1 : position + 2] in ("*", "?", "\\") and position + 1 < len(wanted):
+            if (
+                character == "\\"
+                and wanted[position + 1 : position + 2] in ("*", "?", "\\")
+                and position + 1 < len(wanted)
+            ):
                 tokens.append(wanted[position + 1])
                 position += 1
             else:
@@ -168,11 +180,17 @@ class Reference:
         ]  # fmt: skip
 
     def there(self, field: str) -> bool:
-        return self.has_value(field) or lower(field.replace("=", "\\=")) in [lower(path) for path, _ in self.event.leaves()]
+        return self.has_value(field) or lower(field.replace("=", "\\=")) in [
+            lower(path) for path, _ in self.event.leaves()
+        ]
 
     def has_value(self, field: str) -> bool:
         wanted = lower(field.replace("=", "\\="))
-        below = [p for p, v in self.event.leaves() if lower(p).startswith(wanted + ".") or (lower(p) == wanted and v is not None)]
+        below = [
+            p
+            for p, v in self.event.leaves()
+            if lower(p).startswith(wanted + ".") or (lower(p) == wanted and v is not None)
+        ]
         return bool(self.texts(field)) or bool(below)
 
     @staticmethod
@@ -212,7 +230,9 @@ NAMES = ["s1", "s2", "s3"]
 
 @st.composite
 def items(draw: st.DrawFn) -> tuple[str, Any]:
-    kind = draw(st.sampled_from(["text"] * 6 + ["re", "re", "compare", "cidr", "null", "exists", "bool", "fieldref", "number"]))
+    kind = draw(
+        st.sampled_from(["text"] * 6 + ["re", "re", "compare", "cidr", "null", "exists", "bool", "fieldref", "number"])
+    )
     field = draw(ANY_FIELD)
     if kind == "text":
         modifiers = draw(st.sampled_from(["", "", "|contains", "|startswith", "|endswith", "|cased", "|contains|cased", "|startswith|cased", "|contains|all"]))  # fmt: skip
@@ -222,10 +242,14 @@ def items(draw: st.DrawFn) -> tuple[str, Any]:
         return field + draw(st.sampled_from(["|re", "|re|i", "|re|m", "|re|s"])), draw(REGEX)
     if kind == "compare":
         bound = draw(st.sampled_from([0, 1, 9, 10, 99, 1000, 10.5, -1]))
-        return draw(st.sampled_from([*LEAVES, "eventName", "userAgent"])) + "|" + draw(st.sampled_from(["lt", "lte", "gt", "gte"])), bound
+        return draw(st.sampled_from([*LEAVES, "eventName", "userAgent"])) + "|" + draw(
+            st.sampled_from(["lt", "lte", "gt", "gte"])
+        ), bound
     if kind == "cidr":
         where = draw(st.sampled_from(["sourceIPAddress", "requestParameters.name", "eventName", "userAgent"]))
-        return where + "|cidr", draw(st.sampled_from(["10.0.0.0/8", "10.128.0.0/9", "192.168.1.64/26", "2001:db8::/32", "0.0.0.0/0"]))
+        return where + "|cidr", draw(
+            st.sampled_from(["10.0.0.0/8", "10.128.0.0/9", "192.168.1.64/26", "2001:db8::/32", "0.0.0.0/0"])
+        )
     if kind == "null":
         return field, None
     if kind == "exists":
@@ -304,9 +328,16 @@ def index(opensearch_client: OpenSearch) -> Iterator[tuple[OpenSearch, str]]:
     excluded = {"excludes": ["aws.cloudtrail.leaves"]}
     opensearch_client.indices.create(
         index=name,
-        body={"settings": {"number_of_replicas": 0}, "mappings": {"_source": excluded, "dynamic": False, "properties": properties}},
+        body={
+            "settings": {"number_of_replicas": 0},
+            "mappings": {"_source": excluded, "dynamic": False, "properties": properties},
+        },
     )
-    helpers.bulk(opensearch_client, ({"_index": name, "_id": str(n), "_source": sent(d)} for n, d in enumerate(DOCUMENTS)), refresh=True)
+    helpers.bulk(
+        opensearch_client,
+        ({"_index": name, "_id": str(n), "_source": sent(d)} for n, d in enumerate(DOCUMENTS)),
+        refresh=True,
+    )
     yield opensearch_client, name
     opensearch_client.indices.delete(index=name)
 

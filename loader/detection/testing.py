@@ -1,0 +1,160 @@
+"""Rules on raw records without a server: a pack's own tests, and which rules fire on given log files.
+
+Records go through the real normaliser, and the evaluator decides what the server would. Correlations are decided by
+whoever runs them: a function is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from loader.detection import evaluate
+from loader.detection.cases import Cases, read_cases
+from loader.detection.compile import Pack
+from loader.detection.event import Event
+from loader.detection.fields import schema_of
+from loader.detection.model import CompiledCorrelation, CompiledRule, Rule
+from loader.detection.sources import AWS_CLOUDTRAIL, Source
+from loader.errors import RecordError, RuleError
+from loader.logtypes.model import ObjectContext
+from loader.logtypes.registry import LOG_TYPES
+from loader.source.fetch import LOCAL_BUCKET, file_fetch
+from loader.source.objects import Broken, Limits, ObjectRef
+from loader.source.split import read_pieces
+
+#: Says whether a correlation fires on a history of documents.
+Correlate = Callable[[CompiledCorrelation, Sequence[Event]], bool]
+
+#: Test records were not read from anywhere, at no particular time.
+_NOWHERE = ObjectContext(LOCAL_BUCKET, "test", "1970-01-01T00:00:00.000Z")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTest:
+    """What became of one rule's tests. ``failures`` says for each that failed what was wrong."""
+
+    rule: Rule
+    matches: int
+    near_misses: int
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Say whether all went well."""
+        return not self.failures
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One record on which a rule fires. ``where`` is ``path#number``."""
+
+    rule: Rule
+    where: str
+    timestamp: str
+    id: str
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that could not be looked at."""
+
+    where: str
+    message: str
+
+
+def run_tests(pack: Pack, correlate: Correlate | None = None) -> list[RuleTest]:
+    """Run the tests of every rule of ``pack``; without ``correlate`` those of correlations are left out."""
+    results = [_run(rule.rule, partial(_rule_fires, rule)) for rule in _all_rules(pack)]
+    if correlate is not None:
+        results += [_run(one.rule, partial(_chain_fires, correlate, one)) for one in pack.correlations]
+    return sorted(results, key=lambda result: result.rule.where)
+
+
+def match_files(paths: Iterable[Path], pack: Pack, source: Source = AWS_CLOUDTRAIL) -> Iterator[Match | Unreadable]:
+    """Yield what fires on the raw log files at ``paths`` (JSON, gzipped or not), record by record.
+
+    Raises:
+        SourceError: a file cannot be read at all.
+    """
+    for path in paths:
+        context = ObjectContext(LOCAL_BUCKET, str(path), _NOWHERE.ingested)
+        for piece in read_pieces(file_fetch(ObjectRef(LOCAL_BUCKET, str(path))), Limits()):
+            where = f"{path}#{piece.number}"
+            if isinstance(piece, Broken):
+                yield Unreadable(where, f"{piece.kind}: {piece.message}")
+            else:
+                yield from match_record(piece.raw, pack, where=where, context=context, source=source)
+
+
+def match_record(
+    raw: bytes, pack: Pack, *, where: str = "", context: ObjectContext = _NOWHERE, source: Source = AWS_CLOUDTRAIL
+) -> Iterator[Match | Unreadable]:
+    """Yield what fires on one raw record."""
+    try:
+        identifier, event = read_event(raw, context, source)
+    except RecordError as error:
+        yield Unreadable(where, f"{error.kind}: {error.message}")
+        return
+    for rule in _all_rules(pack):
+        if rule.index == source.index and evaluate.fires(rule, event):
+            yield Match(rule.rule, where, str(event.source.get("@timestamp", "")), identifier, event.source)
+
+
+def read_event(raw: bytes, context: ObjectContext = _NOWHERE, source: Source = AWS_CLOUDTRAIL) -> tuple[str, Event]:
+    """Normalise one raw record. Returns its document's id and the document.
+
+    Raises:
+        RecordError: it can never become a document.
+    """
+    rendered = next(kind for kind in LOG_TYPES if kind.name == source.name).normalise(raw, context, False)
+    return rendered.id, Event(orjson.loads(rendered.body), schema_of(source))
+
+
+def _all_rules(pack: Pack) -> tuple[CompiledRule, ...]:
+    return (*pack.rules, *pack.base_rules)
+
+
+def _run(rule: Rule, fires: Callable[[Sequence[Event]], tuple[bool, str | None]]) -> RuleTest:
+    try:
+        cases = read_cases(rule)
+    except RuleError as error:
+        return RuleTest(rule, 0, 0, (error.message,))
+    failures = [*_failures(cases, "match", True, fires), *_failures(cases, "near_miss", False, fires)]
+    return RuleTest(rule, len(cases.match), len(cases.near_miss), tuple(failures))
+
+
+def _failures(
+    cases: Cases, kind: str, wanted: bool, fires: Callable[[Sequence[Event]], tuple[bool, str | None]]
+) -> Iterator[str]:
+    for number, history in enumerate(cases.match if wanted else cases.near_miss):
+        try:
+            fired, reason = fires([read_event(raw)[1] for raw in history])
+        except RecordError as error:
+            yield f"{kind}[{number}] is no record: {error.message}"
+            continue
+        if fired != wanted:
+            yield f"{kind}[{number}] {'does not match' if wanted else 'matches'}{f': {reason}' if reason else ''}"
+
+
+def _chain_fires(
+    correlate: Correlate, correlation: CompiledCorrelation, history: Sequence[Event]
+) -> tuple[bool, str | None]:
+    return correlate(correlation, history), None
+
+
+def _rule_fires(rule: CompiledRule, history: Sequence[Event]) -> tuple[bool, str | None]:
+    """Say whether ``rule`` fires on every event of ``history``, and which filters keep it from firing."""
+    fired = all(evaluate.fires(rule, event) for event in history)
+    if fired or rule.unfiltered is None:
+        return fired, None
+    silencing = [
+        one.filter.title for one in rule.filters if any(not evaluate.matches(one.query, event) for event in history)
+    ]
+    return fired, f"silenced by the filter {', '.join(silencing)}" if silencing else None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import NotFoundError, TransportError
 
 from loader.clock import Clock
-from loader.detection.alerts import Alert
+from loader.detection.alerts import ALERTS_PREFIX, Alert
+from loader.detection.correlation import Group
 from loader.detection.search import describe_error
-from loader.errors import ClusterError
+from loader.errors import ClusterError, RuleError
 
 Written = Literal["new", "existing"]
 
@@ -22,8 +24,16 @@ _CONFLICT = 409
 _BUSY = (429, 502, 503, 504)
 
 
-class AlertRefusedError(ClusterError):
-    """The cluster will never take this alert: a fault of ours, reported with its rule."""
+class AlertRefusedError(RuleError):
+    """The cluster will never take this alert. Its rule is reported, and the others go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An alert as it is in the cluster. ``version`` is ``(_seq_no, _primary_term)``."""
+
+    body: dict[str, Any]
+    version: tuple[int, int]
 
 
 class AlertStore:
@@ -46,6 +56,64 @@ class AlertStore:
             actions = [({"create": {"_index": alert.index, "_id": alert.id}}, alert.body) for alert in batch]
             written += ["existing" if status == _CONFLICT else "new" for status in self.write(actions)]
         return written
+
+    def read(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
+        """Return those of the ``(index, id)`` alerts that exist, as they are now (not as of the last refresh).
+
+        Raises:
+            ClusterError: the cluster cannot be asked.
+        """
+        found: dict[tuple[str, str], Stored] = {}
+        for start in range(0, len(wanted), _TOGETHER):
+            docs = [{"_index": index, "_id": identifier} for index, identifier in wanted[start : start + _TOGETHER]]
+            try:
+                answer = self._client.mget(body={"docs": docs})
+            except NotFoundError:
+                continue
+            except TransportError as error:
+                raise ClusterError(f"cannot read alerts: {error.error}", where="_mget") from None
+            for doc in answer["docs"]:
+                if doc.get("found"):
+                    version = (doc["_seq_no"], doc["_primary_term"])
+                    found[(doc["_index"], doc["_id"])] = Stored(doc["_source"], version)
+                elif (kind := doc.get("error", {}).get("type")) not in (None, "index_not_found_exception"):
+                    raise ClusterError(f"cannot read alerts: {kind}", where=doc["_index"])
+        return found
+
+    def groups(self, rule_uuid: str, start: int, end: int) -> list[Group]:
+        """Return the groups for which a rule has alerts about [start, end] milliseconds.
+
+        Raises:
+            ClusterError: the cluster cannot be asked.
+        """
+        body = {
+            "size": _TOGETHER,
+            "query": {
+                "bool": {
+                    "filter": [
+                        {"term": {"rule.uuid": rule_uuid}},
+                        {"range": {"@timestamp": {"gte": start, "lte": end, "format": "epoch_millis"}}},
+                    ]
+                }
+            },
+            "_source": ["siem.group"],
+            "sort": [{"@timestamp": "asc"}, {"_seq_no": "asc"}],
+        }
+        params = {"ignore_unavailable": "true", "allow_partial_search_results": "false"}
+        found: dict[Group, None] = {}
+        try:
+            self._client.indices.refresh(index=f"{ALERTS_PREFIX}*", params={"ignore_unavailable": "true"})
+            while True:
+                hits = self._client.search(index=f"{ALERTS_PREFIX}*", body=body, params=params)["hits"]["hits"]
+                for hit in hits:
+                    group = hit["_source"].get("siem", {}).get("group", {})
+                    found[tuple(sorted(group.items()))] = None
+                if len(hits) < _TOGETHER:
+                    return list(found)
+                time, number = hits[-1]["sort"]
+                body = {**body, "search_after": [time, number - 1]}
+        except TransportError as error:
+            raise ClusterError(f"cannot read alerts: {error.error}", where=ALERTS_PREFIX) from None
 
     def write(self, actions: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[int]:
         """Send bulk actions until each is written (200, 201) or conflicts (409); return the statuses.

@@ -22,6 +22,9 @@ class RuleCount:
     #: Alerts whose evidence grew or changed, and those that are no longer founded.
     alerts_revised: int = 0
     alerts_withdrawn: int = 0
+    #: Events that an exception (a Sigma Filter) took out, and those that lack a field to group by.
+    filtered: int = 0
+    ungrouped: int = 0
     error: str | None = None
 
     @property
@@ -42,6 +45,8 @@ class RunReport:
     complete: bool = True
     #: Shards that hold something unexamined and cannot be read now.
     unreadable: tuple[str, ...] = ()
+    #: Rules that could not even be set up: why, by the rule's id.
+    refused: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -52,7 +57,7 @@ class RunReport:
     @property
     def errors(self) -> dict[str, str]:
         """Return what went wrong, by the rule's id."""
-        return {count.id: count.error for count in self.rules if count.error}
+        return {count.id: count.error for count in self.rules if count.error} | self.refused
 
     def by_level(self) -> dict[str, int]:
         """Return the alerts, new and existing, by level; levels without any are left out."""
@@ -70,6 +75,7 @@ class RunReport:
             "seconds": round(self.seconds, 3),
             "complete": self.complete,
             "unreadable": list(self.unreadable),
+            "refused": self.refused,
             "notes": self.notes,
             "rules": {
                 count.id: {
@@ -81,6 +87,8 @@ class RunReport:
                     "alerts_existing": count.alerts_existing,
                     "alerts_revised": count.alerts_revised,
                     "alerts_withdrawn": count.alerts_withdrawn,
+                    "filtered": count.filtered,
+                    "ungrouped": count.ungrouped,
                     **({"error": count.error} if count.error else {}),
                 }
                 for count in self.rules

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import import_module
 
 from opensearchpy import OpenSearch
 
 from loader.clock import Clock
 from loader.detection.alert_store import AlertStore
-from loader.detection.alerts import event_alert
 from loader.detection.coverage import CoverageConflictError, CoverageStore, ShardCoverage
 from loader.detection.cursor import Positions, read_engine, read_positions, refresh
-from loader.detection.lateness import is_historic
-from loader.detection.matches import SHOWN_FIELDS, Match
-from loader.detection.model import CompiledRule, Engine, digest
-from loader.detection.plan import Slice, Start, Subject, admit, slices
-from loader.detection.report import RuleCount, RunReport
-from loader.detection.search import Question, Searcher
+from loader.detection.event_alerts import EventAlerts
+from loader.detection.event_reader import EventReader
+from loader.detection.folded_alerts import FoldedAlerts
+from loader.detection.matches import Match
+from loader.detection.model import CompiledCorrelation, CompiledRule, digest
+from loader.detection.plan import Slice, Start, admit, slices
+from loader.detection.report import RunReport
+from loader.detection.rule_handler import RuleHandler
+from loader.detection.search import Question, Searcher, Sink
+from loader.detection.system_alerts import write_system_alerts
+from loader.detection.watermark import Watermark
+from loader.errors import ClusterError, RuleError
+
+log = logging.getLogger(__name__)
 
 #: Called between any two steps with the name of the step that is done. Tests crash here.
 Step = Callable[[str], None]
@@ -28,23 +34,22 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a cycle is run. ``chunk`` is how many sequence numbers are examined before progress is saved."""
+    """How a cycle is run."""
 
     #: What a rule sees that is new in a ledger that knows other rules.
     start: Start = "now"
+    #: How many sequence numbers are examined before progress is saved, for rules about single events and for others.
     chunk: int = 50_000
+    deferred_chunk: int = 1_000_000
     #: Events that were loaded longer than this after they happened are old news: their alerts are historic.
     historic_after: timedelta = timedelta(days=2)
-
-
-def rule_key(rule: CompiledRule) -> str:
-    """Return the name a rule's coverage is kept under: a rule that asks or raises something else is another one."""
-    return digest([rule.rule.uuid, rule.query_hash, rule.suppress_by, rule.rule.suppression])[:32]
+    #: How long rules that are not monotone wait for late events.
+    lateness: timedelta = timedelta(minutes=20)
 
 
 def run_once(
     client: OpenSearch,
-    rules: Sequence[CompiledRule],
+    rules: Sequence[CompiledRule | CompiledCorrelation],
     *,
     clock: Clock,
     options: RunOptions | None = None,
@@ -53,7 +58,8 @@ def run_once(
     """Examine everything that is not yet examined.
 
     Alert ids are derived from what the alert is about, so running twice, after a crash or at the same time elsewhere,
-    raises the same alerts and none twice.
+    raises the same alerts and none twice. A correlation that another one consumes raises none of its own, unless that
+    one says ``generate: true``.
 
     Raises:
         ClusterError: the cluster cannot be asked, or alerts cannot be written. Nothing is lost: what was not
@@ -64,110 +70,223 @@ def run_once(
 
 class _Cycle:
     def __init__(
-        self, client: OpenSearch, rules: Sequence[CompiledRule], *, clock: Clock, options: RunOptions, step: Step
+        self,
+        client: OpenSearch,
+        rules: Sequence[CompiledRule | CompiledCorrelation],
+        *,
+        clock: Clock,
+        options: RunOptions,
+        step: Step,
     ) -> None:
         self._client = client
+        self._rules = _alerting(rules)
         self._clock = clock
         self._options = options
         self._step = step
-        self._rules = {rule_key(rule): rule for rule in rules}
-        self._subjects = [Subject(key, rule.rule.uuid, rule.index) for key, rule in self._rules.items()]
-        self._counts = {
-            key: RuleCount(rule.rule.uuid, rule.rule.name, rule.rule.title, rule.rule.level)
-            for key, rule in self._rules.items()
-        }
-        self._report = RunReport(rules=list(self._counts.values()))
+        self._report = RunReport()
         self._ledger = CoverageStore(client)
-        self._alerts = AlertStore(client, clock=clock)
+        self._handlers: dict[str, RuleHandler] = {}
+        #: Slices that deferred rules have seen and not yet settled.
+        self._pending: dict[str, list[Slice]] = {}
 
     def run(self) -> RunReport:
         started = self._clock.monotonic()
         if self._rules:
-            engine = read_engine(self._client)
-            positions = read_positions(self._client, {rule.index for rule in self._rules.values()})
+            positions = read_positions(self._client, {name for rule in self._rules for name in _indices(rule)})
             self._step("positions read")
-            self._examine(positions, engine)
+            self._examine(positions)
+            write_system_alerts(self._client, self._report, clock=self._clock)
         self._report.seconds = self._clock.monotonic() - started
         return self._report
 
-    def _examine(self, positions: Positions, engine: Engine) -> None:
+    def _examine(self, positions: Positions) -> None:
         self._report.unreadable = positions.unreadable
+        searcher = Searcher(self._client, engine=read_engine(self._client), clock=self._clock)
+        self._handlers = self._make_handlers(positions, searcher)
+        self._report.rules = [handler.count for handler in self._handlers.values()]
         coverages = self._ledger.load(positions.shards)
-        self._admit(coverages.values())
-        work = slices(coverages.values(), self._subjects, most=self._options.chunk)
-        uncertain = refresh(self._client, {piece.shard.index for piece in work})
-        self._step("refreshed")
-        searcher = Searcher(self._client, engine=engine, clock=self._clock)
-        for batch in _batches([piece for piece in work if piece.shard.index not in uncertain], self._options.chunk):
-            try:
-                self._examine_batch(batch, coverages, searcher)
-            except CoverageConflictError:
-                # Somebody else examines the same documents. Their alerts are ours; the next cycle reads where they are.
-                self._report.notes.append("another scheduler is at work on the same documents")
-                self._report.complete = False
-                break
-        self._report.complete = self._report.complete and not uncertain
+        try:
+            self._admit(coverages.values())
+            self._work(coverages, searcher)
+        except CoverageConflictError:
+            # Somebody else examines the same documents. Their alerts are ours; the next cycle reads where they are.
+            self._report.notes.append("another scheduler is at work on the same documents")
+            self._report.complete = False
         self._report.searches = searcher.searches
+
+    def _make_handlers(self, positions: Positions, searcher: Searcher) -> dict[str, RuleHandler]:
+        store = AlertStore(self._client, clock=self._clock)
+        reader = EventReader(self._client, searcher, sorted({shard.index for shard in positions.shards}))
+        watermark = Watermark(self._client, clock=self._clock, lateness=self._options.lateness)
+        handlers: dict[str, RuleHandler] = {}
+        late = self._options.historic_after
+        for rule in self._rules:
+            handler: RuleHandler
+            try:
+                if isinstance(rule, CompiledRule) and rule.rule.suppression is None:
+                    handler = EventAlerts(rule, store=store, clock=self._clock, historic_after=late, step=self._step)
+                else:
+                    handler = FoldedAlerts(
+                        rule,
+                        store=store,
+                        reader=reader,
+                        watermark=watermark,
+                        clock=self._clock,
+                        historic_after=late,
+                        step=self._step,
+                    )
+            except RuleError as error:
+                self._report.refused[rule.rule.name] = str(error)
+                self._report.complete = False
+                continue
+            handlers[handler.subject.key] = handler
+        return handlers
 
     def _admit(self, coverages: Iterable[ShardCoverage]) -> None:
         registry = self._ledger.load_registry()
         known = len(registry.rules)
-        changed = admit(registry, coverages, self._subjects, self._options.start)
+        subjects = [handler.subject for handler in self._handlers.values()]
+        changed = admit(registry, coverages, subjects, self._options.start)
         self._ledger.save(changed, now=self._clock.now())
         self._step("new rules given their place")
         if len(registry.rules) != known:
             self._ledger.save_registry(registry, now=self._clock.now())
             self._step("new rules registered")
 
+    def _work(self, coverages: dict[str, ShardCoverage], searcher: Searcher) -> None:
+        subjects = [handler.subject for handler in self._handlers.values()]
+        work = slices(coverages.values(), subjects, most=self._options.chunk)
+        uncertain = refresh(self._client, {piece.shard.index for piece in work})
+        self._report.complete = self._report.complete and not uncertain
+        self._step("refreshed")
+        since_settled = 0
+        for batch in _batches([piece for piece in work if piece.shard.index not in uncertain], self._options.chunk):
+            self._examine_batch(batch, coverages, searcher)
+            since_settled += _length(batch)
+            if since_settled >= self._options.deferred_chunk:
+                self._settle(coverages)
+                since_settled = 0
+        self._settle(coverages)
+
     def _examine_batch(self, batch: Sequence[Slice], coverages: dict[str, ShardCoverage], searcher: Searcher) -> None:
-        questions = [(key, self._question(key, piece)) for piece in batch for key in piece.keys]
-        searcher.ask([question for _, question in questions])
-        self._step("alerts written")
+        asked = _Asked()
+        for piece in batch:
+            for key in piece.keys:
+                asked.add(key, self._handlers[key].questions(piece))
+        searcher.ask(asked.questions)
+        self._step("batch examined")
         touched: dict[str, ShardCoverage] = {}
-        answered: dict[Slice, int] = defaultdict(int)
-        for key, question in questions:
-            if question.failure is None:
-                coverage = coverages[question.over.shard.id]
-                coverage.rules[key] = coverage.extent(key).seen(question.over.span)
-                touched[coverage.shard.id] = coverage
-                answered[question.over] += 1
-            else:
-                self._counts[key].error = f"{question.over.shard.where}: {question.failure}"
-                self._report.complete = False
-        self._report.examined += sum(piece.last - piece.first + 1 for piece in answered)
+        answered: set[Slice] = set()
+        for piece in batch:
+            for key in piece.keys:
+                if failure := asked.failure(key, piece):
+                    self._fail(key, f"{piece.shard.where}: {failure}")
+                    continue
+                answered.add(piece)
+                if self._handlers[key].deferred:
+                    self._pending.setdefault(key, []).append(piece)
+                else:
+                    _seen(coverages, key, piece, touched)
+        self._report.examined += _length(answered)
         self._ledger.save(touched.values(), now=self._clock.now())
         self._step("coverage saved")
 
-    def _question(self, key: str, piece: Slice) -> Question:
-        rule, count = self._rules[key], self._counts[key]
+    def _settle(self, coverages: dict[str, ShardCoverage]) -> None:
+        """Let deferred rules write their alerts, and remember what they have seen."""
+        touched: dict[str, ShardCoverage] = {}
+        for key, handler in self._handlers.items():
+            if not handler.deferred:
+                continue
+            pieces = self._pending.pop(key, [])
+            try:
+                handler.settle()
+            except ClusterError:
+                raise
+            except Exception as error:  # a fault of one rule, even one of ours, stops no other
+                log.exception("a rule failed", extra={"rule": handler.count.id})
+                self._fail(key, str(error) if isinstance(error, RuleError) else f"{type(error).__name__}: {error}")
+                continue
+            for piece in pieces:
+                _seen(coverages, key, piece, touched)
+        self._step("correlations settled")
+        self._ledger.save(touched.values(), now=self._clock.now())
+        self._step("coverage saved")
 
-        def sink(matches: Sequence[Match]) -> None:
-            now = self._clock.now()
-            count.matches += len(matches)
-            alerts = [
-                event_alert(
-                    rule.rule,
-                    match,
-                    now=now,
-                    historic=piece.historic or is_historic(match, self._options.historic_after),
-                )
-                for match in matches
-            ]
-            written = self._alerts.create(alerts)
-            count.alerts_new += written.count("new")
-            count.alerts_existing += written.count("existing")
-            self._step("some alerts written")
+    def _fail(self, key: str, reason: str) -> None:
+        self._handlers[key].count.error = reason
+        self._report.complete = False
 
-        accept = None
-        fields: tuple[str, ...] | None = (*SHOWN_FIELDS, *rule.suppress_by)
-        if (verify := rule.verify) is not None:
-            holds = import_module("loader.detection.evaluate").matches
 
-            def accept(source: object) -> bool:
-                return bool(holds(verify, source))
+class _Asked:
+    """The questions of a batch: what several rules ask of one slice is asked once."""
 
-            fields = None
-        return Question(rule.query, piece, sink, accept=accept, fields=fields)
+    def __init__(self) -> None:
+        self._questions: dict[tuple[Slice, str], Question] = {}
+        self._of: dict[tuple[str, Slice], list[Question]] = {}
+        self._failed: dict[tuple[str, Slice], str] = {}
+
+    @property
+    def questions(self) -> list[Question]:
+        return list(self._questions.values())
+
+    def add(self, key: str, questions: Sequence[Question]) -> None:
+        for question in questions:
+            question.sinks[:] = [self._guarded(key, question.over, sink) for sink in question.sinks]
+            # A condition beside the query is that rule's own: only questions without one are shared.
+            name = (question.over, digest([question.query, id(question) if question.accept else None]))
+            first = self._questions.setdefault(name, question)
+            if first is not question:
+                first.sinks += question.sinks
+                if first.fields is not None:
+                    first.fields = None if question.fields is None else (*first.fields, *question.fields)
+            if not question.optional:
+                self._of.setdefault((key, question.over), []).append(first)
+
+    def failure(self, key: str, piece: Slice) -> str | None:
+        """Return why rule ``key`` has not examined ``piece``."""
+        failures = [question.failure for question in self._of.get((key, piece), ()) if question.failure]
+        return self._failed.get((key, piece)) or (failures[0] if failures else None)
+
+    def _guarded(self, key: str, piece: Slice, sink: Sink) -> Sink:
+        def guarded(matches: Sequence[Match]) -> None:
+            try:
+                sink(matches)
+            except ClusterError:
+                raise
+            except Exception as error:
+                log.exception("a rule failed", extra={"key": key})
+                self._failed[(key, piece)] = str(error) or type(error).__name__
+
+        return guarded
+
+
+def _alerting(rules: Sequence[CompiledRule | CompiledCorrelation]) -> list[CompiledRule | CompiledCorrelation]:
+    """Return the rules that raise alerts: not the correlations that others only consume."""
+    consumed = {
+        child.rule.uuid
+        for rule in rules
+        if isinstance(rule, CompiledCorrelation) and not rule.generate
+        for child in rule.rules.values()
+        if isinstance(child, CompiledCorrelation)
+    }
+    return [rule for rule in rules if isinstance(rule, CompiledRule) or rule.rule.uuid not in consumed]
+
+
+def _indices(rule: CompiledRule | CompiledCorrelation) -> set[str]:
+    if isinstance(rule, CompiledRule):
+        return {rule.index}
+    return {name for child in rule.rules.values() for name in _indices(child)}
+
+
+def _seen(coverages: dict[str, ShardCoverage], key: str, piece: Slice, touched: dict[str, ShardCoverage]) -> None:
+    coverage = coverages[piece.shard.id]
+    coverage.rules[key] = coverage.extent(key).seen(piece.span)
+    touched[piece.shard.id] = coverage
+
+
+def _length(pieces: Iterable[Slice]) -> int:
+    """Return how many sequence numbers ``pieces`` hold, each once."""
+    return sum(last - first + 1 for first, last in {(p.shard.id, p.span): p.span for p in pieces}.values())
 
 
 def _batches(work: Sequence[Slice], most: int) -> Iterable[list[Slice]]:

@@ -39,10 +39,12 @@ class Question:
 
     query: Query
     over: Slice
-    sink: Sink
+    sinks: list[Sink]
     accept: Callable[[Mapping[str, Any]], bool] | None = None
     #: Paths of ``_source`` to read; ``None`` reads all of it.
     fields: tuple[str, ...] | None = SHOWN_FIELDS
+    #: Only a figure depends on it: its failure does not count against the rule.
+    optional: bool = False
     #: Why it could not be answered.
     failure: str | None = None
 
@@ -132,7 +134,7 @@ class Searcher:
             "query": {"bool": {"filter": [numbers, question.query]}},
             "sort": [{"_seq_no": "asc"}],
             "docvalue_fields": [TIME_FIELD],
-            "_source": True if question.fields is None else list(question.fields),
+            "_source": list(question.fields) or False if question.fields is not None else True,
         }
         return self.header(over.shard.index, over.shard.number), body
 
@@ -149,7 +151,8 @@ class Searcher:
             question.failure = f"its condition cannot be evaluated: {type(error).__name__}: {error}"
             return None
         if matches:
-            question.sink(matches)
+            for sink in question.sinks:
+                sink(matches)
         return int(hits[-1]["sort"][0]) if len(hits) == self._page else None
 
 

@@ -1,0 +1,341 @@
+"""Correlations, and rules with suppression: a cycle notes which groups and times new events touch, then works them out.
+
+Nothing is counted up. For each touched bucket the events are read again and the alert is made from them as if for the
+first time, so order, lateness, repetition and crashes leave no trace. Alerts are written with compare-and-set against
+what was read *before* the events: whoever wrote in between makes us read again, so an older view never wins.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+
+from loader.clock import Clock
+from loader.detection.alert_store import AlertStore, Stored
+from loader.detection.buckets import WITHDRAWN, Bucket, Content, compose, content, revise, withdraw
+from loader.detection.correlation import Group, Node, Tree, Trigger
+from loader.detection.coverage import compare_and_set
+from loader.detection.cursor import belongs
+from loader.detection.event_alerts import filtered_questions, rule_key
+from loader.detection.event_reader import EventReader
+from loader.detection.intervals import Range, Ranges, intersection, union
+from loader.detection.lowercase import lower
+from loader.detection.matches import Match
+from loader.detection.model import CompiledRule, Query, digest
+from loader.detection.plan import Slice, Subject
+from loader.detection.report import RuleCount
+from loader.detection.rule_handler import acceptor
+from loader.detection.search import Question
+from loader.detection.watermark import Watermark
+from loader.errors import ClusterError
+
+#: Groups whose events are read together; values of a field that a search is narrowed to.
+_GROUPS = 500
+_NARROW = 1000
+_LONGEST_TERM = 1000
+#: Ranges that a group collects before they are merged.
+_COLLECT = 256
+_CONFLICTS = 8
+_BEGINNING, _END = -(2**62), 2**62
+
+Touched = dict[Group | None, list[Range]]
+
+
+def node_key(node: Node) -> str:
+    """Return the name a rule's or correlation's coverage is kept under."""
+    if isinstance(node, CompiledRule):
+        return rule_key(node)
+    return digest(_asked(node))[:32]
+
+
+def _asked(node: Node) -> object:
+    if isinstance(node, CompiledRule):
+        return node.query_hash
+    return [
+        [node.rule.uuid, node.type, node.seconds, node.group_by, node.suppress_by, node.rule.suppression],
+        [[name, _asked(child)] for name, child in node.rules.items()],
+        [dict(node.condition.bounds), node.condition.fields, node.condition.percentile, node.condition.expression],
+        [{alias: dict(fields) for alias, fields in node.aliases.items()}, dict(node.extra)],
+    ]
+
+
+class FoldedAlerts:
+    """One correlation, or one rule with suppression, during a cycle."""
+
+    deferred = True
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        store: AlertStore,
+        reader: EventReader,
+        watermark: Watermark,
+        clock: Clock,
+        historic_after: timedelta,
+        step: Callable[[str], None],
+    ) -> None:
+        self._tree = Tree(node)
+        self._store = store
+        self._reader = reader
+        self._watermark = watermark
+        self._clock = clock
+        self._historic_after = historic_after
+        self._step = step
+        self._touched: Touched = {}
+        #: Groups that something else than a replay of the past has touched.
+        self._live: set[Group | None] = set()
+        indices = ",".join(sorted({leaf.index for leaf in self._tree.leaves.values()}))
+        self.subject = Subject(node_key(node), node.rule.uuid, indices)
+        self.count = RuleCount(node.rule.uuid, node.rule.name, node.rule.title, node.rule.level)
+        self._monotone = self._tree.monotone
+
+    def questions(self, piece: Slice) -> Sequence[Question]:
+        """Ask every base rule's query."""
+        asked = []
+        for name, leaf in self._tree.leaves.items():
+            if not belongs(piece.shard.index, leaf.index):
+                continue
+            sink = self._sink(name, historic=piece.historic)
+            accept = acceptor(leaf)
+            fields = None if accept else self._paths
+            asked.append(Question(leaf.query, piece, [sink], accept=accept, fields=fields))
+        if isinstance(self._tree.root, CompiledRule):
+            asked += filtered_questions(self._tree.root, piece, self.count)
+        return asked
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        return (*self._tree.paths, "event.ingested")
+
+    def _sink(self, leaf: str, *, historic: bool) -> Callable[[Sequence[Match]], None]:
+        def sink(matches: Sequence[Match]) -> None:
+            self.count.matches += len(matches)
+            self._note(leaf, matches, historic=historic)
+
+        return sink
+
+    def _note(self, leaf: str, matches: Iterable[Match], *, historic: bool = False, reach: int | None = None) -> None:
+        """Remember that triggers of the matches' groups, up to ``reach`` milliseconds later, may have changed."""
+        later = self._tree.lookback if reach is None else reach
+        for match in matches:
+            groups: list[Group] | list[None] = [None]
+            if self._tree.routes is not None:
+                groups = self._tree.groups(leaf, match)
+            if not groups:
+                self.count.ungrouped += 1
+            for group in groups:
+                spans = self._touched.setdefault(group, [])
+                spans.append((match.time, match.time + later))
+                if len(spans) > _COLLECT:
+                    spans[:] = union(spans)
+                if not historic:
+                    self._live.add(group)
+
+    def settle(self) -> None:
+        """Work out every touched bucket and write what it has to be.
+
+        Raises:
+            RuleError: events cannot be read, or not all of them.
+            ClusterError: alerts cannot be written.
+        """
+        limit = _END
+        if not self._monotone:
+            limit = self._advance()
+        touched = {
+            group: cut
+            for group, spans in self._touched.items()
+            if (cut := intersection(union(spans), ((_BEGINNING, limit),)))
+        }
+        for slab in self._slabs(touched):
+            hits = self._hits(slab, limit)
+            if hits:
+                self._rework(hits, limit)
+        self._touched, self._live = {}, set()
+        if not self._monotone:
+            self._watermark.done(self.subject.key)
+            self._step("watermark saved")
+
+    def _advance(self) -> int:
+        """Note what time alone brings: events whose windows the watermark has passed since the last cycle."""
+        since, until = self._watermark.read(self.subject.key)
+        if since is not None and since < until:
+            delay = self._tree.delay
+            for name, leaf in self._tree.leaves.items():
+                matches = self._reader.read(leaf, since + 1 - delay, until, self._paths, accept=acceptor(leaf))
+                self._note(name, matches, reach=delay)
+        return until
+
+    def _slabs(self, touched: Mapping[Group | None, Ranges]) -> list[dict[Group | None, Ranges]]:
+        """Cut the work into stretches of time and sets of groups whose events fit into memory."""
+        length = max(8 * self._tree.bucket, 4 * self._tree.lookback, 86_400_000)
+        slabs: dict[int, dict[Group | None, list[Range]]] = defaultdict(lambda: defaultdict(list))
+        for group, spans in touched.items():
+            for first, last in spans:
+                for number in range(first // length, last // length + 1):
+                    part = (max(first, number * length), min(last, (number + 1) * length - 1))
+                    slabs[number][group].append(part)
+        cut: list[dict[Group | None, Ranges]] = []
+        for _, groups in sorted(slabs.items()):
+            items = [(group, union(spans)) for group, spans in groups.items()]
+            cut += [dict(items[start : start + _GROUPS]) for start in range(0, len(items), _GROUPS)]
+        return cut
+
+    def _hits(self, slab: Mapping[Group | None, Ranges], limit: int) -> Mapping[Group | None, Ranges]:
+        """Return the groups that can have changed.
+
+        A late event can only add triggers to a monotone rule, so a group without a trigger where it was touched is as
+        it was. For the others every bucket is worked out.
+        """
+        value_sum = any(window.type == "value_sum" for window in self._tree.windows.values())
+        if not self._monotone or value_sum or not self._tree.windows:
+            return slab
+        first, last = _hull(slab.values())
+        hits: dict[Group | None, Ranges] = {}
+        for group, triggers in self._triggers(slab, first, last, limit).items():
+            asked = group if self._tree.routes is not None else None
+            spans = slab.get(asked, ())
+            if any(start <= trigger.time <= end for trigger in triggers for start, end in spans):
+                hits[group] = spans
+        return hits
+
+    def _rework(self, hits: Mapping[Group | None, Ranges], limit: int) -> None:
+        waiting = dict(hits)
+        for attempt in range(_CONFLICTS):
+            waiting = self._rework_once(waiting, limit)
+            if not waiting:
+                return
+            self._clock.sleep(0.05 * 2**attempt)
+        raise ClusterError("alerts keep changing while they are worked out", where=self._tree.root.rule.where)
+
+    def _rework_once(self, hits: Mapping[Group | None, Ranges], limit: int) -> dict[Group | None, Ranges]:
+        """Work groups out. Return those that somebody else has written to meanwhile."""
+        size = self._tree.bucket
+        if None in hits:
+            hits = self._all_groups(hits[None], limit) | {
+                group: spans for group, spans in hits.items() if group is not None
+            }
+        buckets = {
+            group: [Bucket(self._tree.root.rule.uuid, group, number, size) for number in _numbers(spans, size)]
+            for group, spans in hits.items()
+            if group is not None
+        }
+        flat = [bucket for group in buckets.values() for bucket in group]
+        if not flat:
+            return {}
+        stored = self._store.read([(bucket.index, bucket.id) for bucket in flat])
+        self._step("alerts read")
+        first, last = min(b.before.start for b in flat), max(b.end for b in flat) - 1
+        triggers = self._triggers(hits, first, last, limit)
+        self._step("events read")
+        planned: list[tuple[Bucket, Content | None, Stored | None]] = []
+        for group, places in buckets.items():
+            for bucket in places:
+                found = content(bucket, triggers.get(group, ()))
+                now = stored.get((bucket.index, bucket.id))
+                if _differs(found, now):
+                    planned.append((bucket, found, now))
+                elif found:
+                    self.count.alerts_existing += 1
+        lost = self._write(planned)
+        return {group: hits[group] for group in lost}
+
+    def _write(self, planned: Sequence[tuple[Bucket, Content | None, Stored | None]]) -> set[Group]:
+        shown = self._reader.sources([event for _, found, _ in planned if found for event in found.shown])
+        events = iter(shown)
+        actions: list[tuple[dict[str, object], dict[str, object]]] = []
+        for bucket, found, stored in planned:
+            version = stored.version if stored else None
+            if found is None:
+                body = withdraw(stored.body) if stored else {}
+            else:
+                alert = compose(
+                    self._tree,
+                    found,
+                    [next(events) for _ in found.shown],
+                    now=self._clock.now(),
+                    historic=not (self._live & {bucket.group, None}),
+                    historic_after=self._historic_after,
+                )
+                body = revise(stored.body, alert.body) if stored else alert.body
+            actions.append((compare_and_set(bucket.index, bucket.id, version), body))
+        statuses = self._store.write(actions)
+        lost: set[Group] = set()
+        for (bucket, found, stored), status in zip(planned, statuses, strict=True):
+            if status == 409:
+                lost.add(bucket.group)
+            elif found is None:
+                self.count.alerts_withdrawn += 1
+            elif stored is None:
+                self.count.alerts_new += 1
+            else:
+                self.count.alerts_revised += 1
+        if actions:
+            self._step("some alerts written")
+        return lost
+
+    def _all_groups(self, spans: Ranges, limit: int) -> dict[Group | None, Ranges]:
+        """Return every group there is around ``spans``: of rules whose groups cannot be told from one match."""
+        size = self._tree.bucket
+        first, last = _hull([spans])
+        around = self._triggers({None: spans}, (first // size - 1) * size, (last // size + 2) * size - 1, limit)
+        known = dict.fromkeys(around, spans)
+        for group in self._store.groups(self._tree.root.rule.uuid, first - size, last + size):
+            known.setdefault(group, spans)
+        return known
+
+    def _triggers(
+        self, groups: Iterable[Group | None], first: int, last: int, limit: int
+    ) -> dict[Group | None, list[Trigger]]:
+        """Return the triggers in [first, last] and up to ``limit``, by the alert's group."""
+        wanted = set(groups)
+        narrow = self._tree.routes is not None and None not in wanted
+        found: dict[str, list[Match]] = {}
+        for name, leaf in self._tree.leaves.items():
+            also = self._narrowed(name, [group for group in wanted if group is not None]) if narrow else []
+            since = first - self._tree.lookback
+            # What an absence waits for is after the trigger's own event, but never after the trigger.
+            found[name] = self._reader.read(leaf, since, last, self._paths, also=also, accept=acceptor(leaf))
+        by_group: dict[Group | None, list[Trigger]] = defaultdict(list)
+        for trigger in self._tree.triggers(found):
+            if first <= trigger.time <= min(last, limit):
+                for group in self._tree.fold(trigger):
+                    if not narrow or group in wanted:
+                        by_group[group].append(trigger)
+        return by_group
+
+    def _narrowed(self, leaf: str, groups: Sequence[Group]) -> list[Query]:
+        """Return what narrows a base rule to ``groups``: more may be found, never less."""
+        routes = (self._tree.routes or {}).get(leaf, [])
+        either: list[Query] = []
+        for route in routes:
+            clauses = []
+            for name, path in route.items():
+                terms = {value for group in groups for key, value in group if key == name}
+                # Payloads are not indexed under their own names, nor are very long values.
+                searchable = ".flattened." not in path and all(len(str(term)) <= _LONGEST_TERM for term in terms)
+                if searchable and len(terms) <= _NARROW:
+                    # A wildcard field holds lower case only.
+                    terms |= {lower(term) for term in terms if isinstance(term, str)}
+                    clauses.append({"terms": {path: sorted(terms, key=str)}})
+            if not clauses:
+                return []
+            either.append({"bool": {"filter": clauses}})
+        return [{"bool": {"should": either, "minimum_should_match": 1}}] if either else []
+
+
+def _hull(ranges: Iterable[Ranges]) -> Range:
+    spans = [span for one in ranges for span in one]
+    return min(first for first, _ in spans), max(last for _, last in spans)
+
+
+def _numbers(spans: Ranges, size: int) -> list[int]:
+    """Return the buckets that triggers in ``spans`` fall into, and those after, which may continue them."""
+    return sorted({number for first, last in spans for number in range(first // size, last // size + 2)})
+
+
+def _differs(found: Content | None, stored: Stored | None) -> bool:
+    if found is None:
+        return stored is not None and stored.body["siem"].get("verdict") != WITHDRAWN
+    return stored is None or not found.unchanged(stored.body)

@@ -1,0 +1,65 @@
+"""How far rules that must wait have judged: event times up to which lateness has been waited out.
+
+A rule that is not monotone (an upper bound, an average, an absence) judges a moment only once ``lateness`` has passed
+since. The wall clock decides, never the newest event: when a source falls silent no event comes to move it on.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import ConflictError, NotFoundError, TransportError
+
+from loader.clock import Clock
+from loader.errors import ClusterError
+
+CURSORS_INDEX = "siem-cursors"
+
+
+class Watermark:
+    """Reads and saves, for each rule's key, the event time (milliseconds) up to which it has judged."""
+
+    def __init__(self, client: OpenSearch, *, clock: Clock, lateness: timedelta, index: str = CURSORS_INDEX) -> None:
+        self._client = client
+        self._clock = clock
+        self._lateness = lateness
+        self._index = index
+        self._read: dict[str, tuple[int, tuple[int, int] | None]] = {}
+
+    def read(self, key: str) -> tuple[int | None, int]:
+        """Return up to when rule ``key`` has judged (``None``: never), and up to when it may judge now.
+
+        Raises:
+            ClusterError: the cluster cannot be asked.
+        """
+        until = int((self._clock.now() - self._lateness).timestamp() * 1000)
+        try:
+            doc: dict[str, Any] = self._client.get(index=self._index, id=key)
+        except NotFoundError:
+            self._read[key] = (until, None)
+            return None, until
+        except TransportError as error:
+            raise ClusterError(f"cannot read a watermark: {error.error}", where=self._index) from None
+        since = int(doc["_source"]["judged_ms"])
+        # Another scheduler's clock may be ahead: a watermark never goes back.
+        self._read[key] = (max(since, until), (doc["_seq_no"], doc["_primary_term"]))
+        return since, max(since, until)
+
+    def done(self, key: str) -> None:
+        """Save that rule ``key`` has judged up to what :meth:`read` allowed.
+
+        Raises:
+            ClusterError: it cannot be saved; the same moments are judged again, to the same end.
+        """
+        until, version = self._read.pop(key)
+        params: dict[str, Any] = {"op_type": "create"}
+        if version:
+            params = {"if_seq_no": version[0], "if_primary_term": version[1]}
+        try:
+            self._client.index(index=self._index, id=key, body={"judged_ms": until, "rule": key}, params=params)
+        except ConflictError:
+            return  # another scheduler judged the same moments
+        except TransportError as error:
+            raise ClusterError(f"cannot save a watermark: {error.error}", where=self._index) from None

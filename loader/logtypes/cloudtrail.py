@@ -32,6 +32,7 @@ from loader.logtypes.cloudtrail_salvage import DEEPEST, Salvage, compact, repair
 from loader.logtypes.leaves import (
     OddPayloadError,
     decode_payload,
+    escape_key,
     fit_term,
     leaves_of,
     walk_carefully,
@@ -272,7 +273,7 @@ def _others(salvage: Salvage, leaves: _Leaves) -> dict[str, Raw]:
     """Return the residue as ``other`` and ``doubled`` of ``aws.cloudtrail.flattened``, and list its leaves."""
     others: dict[str, Raw] = {}
     for name, value in salvage.residue.items():
-        leaves.walk(value, name)
+        leaves.walk(value, escape_key(name))
         others[name] = stored(value, write_json(value))
     doubled: dict[str, Raw] = {}
     for path, earlier in salvage.doubled.items():

@@ -25,7 +25,7 @@ def outcome(event_name: Text, error_code: object, error_message: object, respons
             if type(word) is str and (said := _WORDS.get(word.lower())):
                 return said
     if error_code:
-        return "success" if error_code in _GOOD_CODES else "failure"
+        return "success" if isinstance(error_code, str) and error_code in _GOOD_CODES else "failure"
     if error_message:
         return "failure"
     return "failure" if isinstance(response, dict) and _response_failed(response) else "success"

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from loader.errors import RecordError
 from loader.logtypes.cloudtrail_record import Flag, Identity, Record, Resource, Text, Texts, TlsDetails, decode_members
-from loader.logtypes.leaves import Doubled, levels, parse_exactly
+from loader.logtypes.leaves import Doubled, escape_key, levels, parse_exactly
 
 #: A record nested deeper is refused: no real one comes near, and Python's stack is not endless.
 DEEPEST: Final = 200
@@ -146,7 +146,7 @@ def _note_doubled(tree: Doubled, path: str, doubled: dict[str, list[Any]]) -> No
     seen: dict[str, Any] = {}
     for key, value in tree.pairs:
         if key in seen:
-            doubled.setdefault(path + key, []).append(seen[key])
+            doubled.setdefault(path + escape_key(key), []).append(seen[key])
         seen[key] = value
 
 

@@ -34,7 +34,7 @@ def command() -> None:
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on.")
-@click.option("--log-level", type=_LEVELS, default="INFO", show_default=True)
+@click.option("--log-level", type=_LEVELS, default="INFO", show_default=True, help="What is logged at least.")
 def worker_command(
     drain: bool,
     queue_url: str | None,

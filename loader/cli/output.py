@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import click
 import orjson
@@ -25,12 +27,17 @@ LEVEL_STYLES = {
 
 def console() -> Console:
     """Return a console for results, on standard output."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=_width(sys.stdout.isatty()))
 
 
 def error_console() -> Console:
     """Return a console for progress and errors, on standard error."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, width=_width(sys.stderr.isatty()))
+
+
+def _width(terminal: bool) -> int | None:
+    # In a pipe a row is a line, however long: grep and awk come next.
+    return None if terminal else 10_000
 
 
 def progress(*, quiet: bool = False) -> Progress:
@@ -45,6 +52,11 @@ def progress(*, quiet: bool = False) -> Progress:
         disable=quiet or not sys.stderr.isatty(),
         transient=True,
     )
+
+
+def shown_path(where: str) -> str:
+    """Return ``where`` relative to the working directory if it begins with that."""
+    return where.removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 def print_json(value: object) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from loader.cli.detect import read_pack, rules_option, variables_option
-from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, table
-from loader.detection.compile import Pack
-from loader.detection.model import CompiledRule
+from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
+from loader.clock import SystemClock
+from loader.detection.compile import Pack, compile_rules, load_variables
+from loader.detection.lint import check
+from loader.detection.load import load_rules
+from loader.detection.model import CompiledRule, Problem, Rule
+from loader.detection.testing import Match, Unreadable, match_files, run_tests
 from loader.errors import RuleError
+from loader.local.trail import find_log_files
+from loader.project import rules_dir
 
 
 @click.group("rules")
 def command() -> None:
-    """Work on rules: list, compile. No cluster is needed."""
+    """Work on rules: check, test, compile, match. No cluster is needed."""
 
 
 @command.command("list")
@@ -27,7 +34,9 @@ def list_command(folders: tuple[Path, ...], level: str | None, as_json: bool) ->
     """List the rules by severity."""
     pack = read_pack(folders, None)
     order = list(LEVEL_STYLES)
-    found = [entry.rule for entry in (*pack.rules, *pack.correlations) if level in (None, entry.rule.level)]
+    heads: list[Rule] = [entry.rule for entry in pack.rules]
+    heads += [entry.rule for entry in pack.correlations]
+    found = [rule for rule in heads if level in (None, rule.level)]
     found.sort(key=lambda rule: (order.index(rule.level), rule.name))
     if as_json:
         print_json(
@@ -43,6 +52,120 @@ def list_command(folders: tuple[Path, ...], level: str | None, as_json: bool) ->
         )
         console().print(f"{len(found)} rules")
     _say_problems(pack)
+
+
+@command.command("check")
+@rules_option
+@variables_option
+@click.option("--foreign", is_flag=True, help="Public rules: leave out this project's own conventions.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check_command(folders: tuple[Path, ...], variables: Path | None, foreign: bool, as_json: bool) -> None:
+    """Run every lint at once: syntax, fields against the mapping, event names, ids, ATT&CK tags, tests.
+
+    Ends with exit code 1 if there is an error; warnings do not count.
+    """
+    rules = load_rules(folders or (rules_dir(),))
+    pack = compile_rules(rules, variables=load_variables(variables) if variables else None)
+    problems = check(rules, pack, today=SystemClock().now().date(), house=not foreign)
+    errors = sum(problem.severity == "error" for problem in problems)
+    if as_json:
+        print_json({"rules": len(rules.rules) + len(rules.correlations), "problems": [_plain(one) for one in problems]})
+    else:
+        if problems:
+            rows = [
+                (problem.severity, shown_path(problem.where), problem.code, problem.message) for problem in problems
+            ]
+            console().print(table(None, ["", "where", "what", "why"], rows))
+        console().print(
+            f"{len(rules.rules)} rules, {len(rules.correlations)} correlations, {len(rules.filters)} filters:"
+            f" {errors} errors, {len(problems) - errors} warnings"
+        )
+    if errors:
+        raise click.exceptions.Exit(1)
+
+
+def _plain(problem: Problem) -> dict[str, object]:
+    return {
+        "where": problem.where,
+        "severity": problem.severity,
+        "code": problem.code,
+        "message": problem.message,
+    }
+
+
+@command.command("test")
+@rules_option
+@variables_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def test_command(folders: tuple[Path, ...], variables: Path | None, as_json: bool) -> None:
+    """Run each rule's own events (RULE.test.json) through the normaliser and the rule: no server needed.
+
+    Ends with exit code 1 if a rule does not fire where it should, or fires on a near miss.
+    """
+    results = run_tests(read_pack(folders, variables))
+    failed = [result for result in results if not result.passed]
+    if as_json:
+        print_json(
+            {
+                "rules": len(results),
+                "passed": len(results) - len(failed),
+                "failed": {result.rule.name: list(result.failures) for result in failed},
+            }
+        )
+    else:
+        for result in failed:
+            for failure in result.failures:
+                console().print(f"{shown_path(result.rule.where)}: {failure}", markup=False)
+        events = sum(result.matches + result.near_misses for result in results)
+        console().print(f"{len(results) - len(failed)} of {len(results)} rules passed on {events} test events")
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@command.command("match")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@rules_option
+@variables_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a match, one a line.")
+def match_command(paths: tuple[Path, ...], folders: tuple[Path, ...], variables: Path | None, as_json: bool) -> None:
+    """Show which rules fire on raw log files or folders of them: no server needed.
+
+    Every single event that matches is counted, without suppression; correlations are not evaluated here.
+    """
+    pack = read_pack(folders, variables)
+    files = [file for path in paths for file in find_log_files(path)]
+    found: list[Match] = []
+    unreadable: list[Unreadable] = []
+    for result in match_files(files, pack):
+        if isinstance(result, Unreadable):
+            unreadable.append(result)
+        else:
+            found.append(result)
+            if as_json:
+                print_json(_match(result))
+    for problem in unreadable:
+        error_console().print(f"{problem.where}: {problem.message}", markup=False)
+    if not as_json:
+        order = list(LEVEL_STYLES)
+        counts = Counter(match.rule.uuid for match in found)
+        rules = {match.rule.uuid: match.rule for match in found}
+        chosen = sorted(rules.values(), key=lambda rule: (order.index(rule.level), -counts[rule.uuid]))
+        rows = [(rule.level, rule.name, rule.title, counts[rule.uuid]) for rule in chosen]
+        console().print(table(None, ["severity", "rule", "title", "events"], rows, right=[3]))
+        console().print(f"{len(found)} matches of {len(rules)} rules in {len(files)} files")
+    if unreadable:
+        raise click.exceptions.Exit(1)
+
+
+def _match(match: Match) -> dict[str, object]:
+    return {
+        "rule": match.rule.name,
+        "id": match.rule.uuid,
+        "level": match.rule.level,
+        "where": match.where,
+        "@timestamp": match.timestamp,
+        "event": match.id,
+    }
 
 
 @command.command("compile")
@@ -82,6 +205,6 @@ def _chosen(pack: Pack, wanted: set[str]) -> Iterable[CompiledRule]:
 
 def _say_problems(pack: Pack) -> None:
     for problem in pack.problems:
-        error_console().print(f"{problem.where}: {problem.severity}: {problem.message}", markup=False)
+        error_console().print(f"{shown_path(problem.where)}: {problem.severity}: {problem.message}", markup=False)
     if pack.errors:
         raise click.exceptions.Exit(1)

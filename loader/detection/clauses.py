@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from loader.detection.lucene import union_of_patterns
 from loader.detection.model import Query
 
 MATCH_ALL: Query = {"match_all": {}}
@@ -25,8 +26,9 @@ MAX_CLAUSES = 1024
 MAX_TERMS = 65_536
 #: ``index.max_regex_length``.
 MAX_REGEXP = 1000
-#: From this many patterns on one field they become few regular expressions.
+#: From this many patterns on one field they become few regular expressions; in a crowd of conditions, from two.
 _PACK_FROM = 64
+_CROWD = 256
 
 
 @cache
@@ -216,17 +218,18 @@ def _terms(field: str, values: list[Any]) -> Iterator[Query]:
 
 def _packed(queries: list[Query]) -> list[Query]:
     """Turn very many patterns on one keyword field into regular expressions of the length the server allows."""
-    from loader.detection.lucene import union_of_patterns
-
     groups: dict[str, list[Query]] = {}
     for query in queries:
-        if ("prefix" in query or "wildcard" in query) and "case_insensitive" not in str(query):
-            ((field, _),) = next(iter(query.values())).items()
-            groups.setdefault(field, []).append(query)
-    crowded = {field for field, group in groups.items() if len(group) > _PACK_FROM}
+        if "prefix" in query or "wildcard" in query:
+            ((field, options),) = next(iter(query.values())).items()
+            if "case_insensitive" not in options:
+                groups.setdefault(field, []).append(query)
+    most = 1 if len(queries) > _CROWD else _PACK_FROM
+    crowded = {field for field, group in groups.items() if len(group) > most}
     if not crowded:
         return queries
-    rest = [query for query in queries if not any(query in groups[field] for field in crowded)]
+    packed = {id(query) for field in crowded for query in groups[field]}
+    rest = [query for query in queries if id(query) not in packed]
     for field in sorted(crowded):
-        rest += [leaf("regexp", field, {"value": value}) for value in union_of_patterns(groups[field], MAX_REGEXP)]
+        rest += union_of_patterns(groups[field], MAX_REGEXP)
     return rest

@@ -24,8 +24,8 @@ _NUMBERS = ("accountid", "account_id", "account.id")
 def check(rules: RuleSet, pack: Pack, *, today: date, house: bool = True) -> list[Problem]:
     """Return every problem of a set of rules, those of loading and compiling included, by file and line.
 
-    ``today`` decides which filters have expired. With ``house`` the project's own conventions are errors (tests, ``siem``
-    block, descriptions); without, as for a folder of public rules, they are not looked at.
+    ``today`` decides which filters have expired. With ``house`` the project's own conventions are errors (tests,
+    ``siem`` block, descriptions); without, as for a folder of public rules, they are not looked at.
     """
     found = [*pack.problems, *_identifiers(rules)]
     for rule in (*rules.rules, *rules.correlations, *rules.filters):

@@ -112,16 +112,37 @@ def _class(pattern: str, start: int) -> tuple[int, str]:
     return position + 1, "".join(parts) + "]"
 
 
-def union_of_patterns(queries: Iterable[Query], limit: int) -> list[str]:
-    """Return few regular expressions, none longer than ``limit``, for many ``prefix`` and ``wildcard`` queries."""
-    unions: list[str] = []
+def union_of_patterns(queries: Iterable[Query], limit: int) -> list[Query]:
+    """Return few ``regexp`` queries, no expression longer than ``limit``, for many ``prefix`` and ``wildcard`` queries.
+
+    Only patterns of one text with ``*`` before, after or around it are joined, by kind: ``.*a.*|.*b.*`` explodes when
+    Lucene makes it deterministic, ``.*(a|b).*`` does not. The others come back as they are.
+    """
+    left: list[Query] = []
+    texts: dict[tuple[str, bool, bool], list[str]] = {}
     for query in queries:
         ((kind, body),) = query.items()
-        ((_, value),) = body.items()
-        text = value["value"] if isinstance(value, dict) else value
-        expression = escape_regexp(text) + ANY if kind == "prefix" else wildcard_to_regexp(text)
-        if unions and len(unions[-1]) + len(expression) + 1 <= limit:
-            unions[-1] += f"|{expression}"
+        ((field, options),) = body.items()
+        pattern = options["value"]
+        tokens = list(wildcard_tokens(pattern)) if kind == "wildcard" else [("text", c) for c in pattern] + [("*", "")]
+        before, after = tokens[0][0] == "*", len(tokens) > 1 and tokens[-1][0] == "*"
+        inner = tokens[before : len(tokens) - after]
+        if inner and all(sort == "text" for sort, _ in inner):
+            texts.setdefault((field, before, after), []).append(escape_regexp("".join(text for _, text in inner)))
         else:
-            unions.append(expression)
+            left.append(query)
+    for (field, before, after), alternatives in texts.items():
+        frame = (ANY if before else "") + "({})" + (ANY if after else "")
+        expressions = (frame.replace("{}", joined) for joined in _joined(alternatives, limit - len(frame)))
+        left += [{"regexp": {field: {"value": expression}}} for expression in expressions]
+    return left
+
+
+def _joined(alternatives: Iterable[str], limit: int) -> list[str]:
+    unions: list[str] = []
+    for text in alternatives:
+        if unions and len(unions[-1]) + len(text) + 1 <= limit:
+            unions[-1] += f"|{text}"
+        else:
+            unions.append(text)
     return unions

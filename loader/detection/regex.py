@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from loader.detection.automaton import is_affordable
 from loader.detection.lowercase import lower, variants
 from loader.detection.lucene import ANY, escape_regexp, escape_wildcard
 from loader.detection.unsupported import UnsupportedError
@@ -72,10 +73,16 @@ class Expression:
         return bool(self._tree.state.flags & re.IGNORECASE)
 
     def lucene(self, *, lowered: bool) -> Translated:
-        """Return the expression for a ``regexp`` query on a field whose values are ``lowered`` or not."""
-        writer = _Writer(int(self._tree.state.flags), lowered)
-        value = writer.sequence(list(self._tree), lead=True, trail=True)
-        return Translated(value, writer.exact)
+        """Return the expression for a ``regexp`` query on a field whose values are ``lowered`` or not.
+
+        What no server would take, because it explodes when it is made deterministic, has its repeats widened.
+        """
+        for most in (_MAX_REPEAT, 5, 1):
+            writer = _Writer(int(self._tree.state.flags), lowered, most)
+            value = writer.sequence(list(self._tree), lead=True, trail=True)
+            if is_affordable(value):
+                return Translated(value, writer.exact)
+        return Translated(ANY, exact=False)
 
     def wildcards(self) -> list[str]:
         """Return lower-case ``wildcard`` patterns of which one matches wherever the expression is found."""
@@ -110,9 +117,11 @@ def _parser() -> Any:
 class _Writer:
     """Walks the parsed expression and writes Lucene's. ``exact`` turns false when something was widened."""
 
-    def __init__(self, flags: int, lowered: bool) -> None:
+    def __init__(self, flags: int, lowered: bool, most: int = _MAX_REPEAT) -> None:
         self.flags = flags
         self.lowered = lowered
+        #: Repeats beyond are written as unlimited.
+        self.most = most
         self.exact = True
         self.groups: dict[int, list[Any]] = {}
         self.open: set[int] = set()
@@ -194,7 +203,7 @@ class _Writer:
     def _repeat(self, low: int, high: Any, content: Any) -> str:
         body = f"({self.sequence(list(content))})" if len(content) != 1 else self._item(content[0], False, False)
         unlimited = str(high) == "MAXREPEAT"
-        if low > _MAX_REPEAT or (not unlimited and high > _MAX_REPEAT):
+        if low > self.most or (not unlimited and high > self.most):
             self.exact = False
             low, unlimited = min(low, 1), True
         if not body:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from loader.detection.automaton import is_affordable
 from loader.detection.clauses import (
     MATCH_NONE,
     MAX_REGEXP,
@@ -27,7 +28,7 @@ from loader.detection.clauses import (
 )
 from loader.detection.fields import Field, Leaf, Schema
 from loader.detection.lowercase import has_case, lower
-from loader.detection.lucene import ANY, escape_regexp, escape_wildcard, folded_regexp
+from loader.detection.lucene import ANY, escape_regexp, escape_wildcard, folded_regexp, wildcard_to_regexp
 from loader.detection.model import Query
 from loader.detection.regex import Expression
 from loader.detection.unsupported import UnsupportedError
@@ -46,6 +47,8 @@ class Piece:
 
 Value = Sequence[Piece]
 
+#: So many single wildcards never take a server too much.
+_FEW = 5
 #: Between a payload's name and the ``=`` of one of its leaves: any path below it.
 _BELOW = r"(\.([^=\\]|\\.)*)?"
 
@@ -84,6 +87,11 @@ def there(target: Field | Leaf, schema: Schema) -> Query:
 
 def matches(target: Field | Leaf, value: Value, *, cased: bool, schema: Schema) -> Clause:
     """Return the clause for ``target`` being ``value``."""
+    if sum(piece.wild == "?" for piece in value) > _FEW and not is_affordable(wildcard_to_regexp(pattern_of(value))):
+        wider = _joined([Piece(wild="*") if piece.wild else piece for piece in value])
+        return Clause.within(
+            _matches(target, wider, schema).upper, verified(target, pattern=pattern_of(value), cased=cased)
+        )
     insensitive = _matches(target, value, schema)
     if not cased or not has_case("".join(piece.text for piece in value)):
         return insensitive

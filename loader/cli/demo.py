@@ -12,6 +12,7 @@ from typing import Any
 import click
 from opensearchpy import OpenSearch
 from rich.progress import Progress
+from rich.text import Text
 
 from loader.cli.output import LEVEL_STYLES, console, print_json, progress, table
 from loader.cli.settings import with_local_stack
@@ -21,7 +22,7 @@ from loader.config import Settings, read_settings
 from loader.dashboards.build import build_all
 from loader.detection.compile import compile_rules
 from loader.detection.load import load_rules
-from loader.detection.run import run_once
+from loader.detection.run import RunOptions, run_once
 from loader.errors import SiemError
 from loader.index.templates import apply, plan, read_templates
 from loader.ingest.assemble import assemble, aws_client, message_handler
@@ -42,17 +43,26 @@ class CountError(SiemError):
     """The cluster holds another number of new documents than were counted as indexed."""
 
 
+@dataclass(frozen=True, slots=True)
+class RuleAlerts:
+    """The alerts of one rule in the cluster."""
+
+    uuid: str
+    name: str
+    level: str
+    count: int
+
+
 @dataclass(slots=True)
 class Summary:
-    """What the demo did. ``alerts`` counts the alerts in the cluster by rule id."""
+    """What the demo did."""
 
     totals: Totals
     uploaded: int
     new_in_cluster: int
     documents: int
-    alerts: dict[str, int] = field(default_factory=dict)
+    alerts: list[RuleAlerts] = field(default_factory=list)
     alerts_new: int = 0
-    rules: dict[str, tuple[str, str]] = field(default_factory=dict)
     dashboards: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -63,7 +73,7 @@ class Summary:
             **self.totals.as_dict(),
             "new_in_cluster": self.new_in_cluster,
             "documents_in_cluster": self.documents,
-            "alerts": self.alerts,
+            "alerts": {entry.uuid: entry.count for entry in self.alerts},
             "alerts_new": self.alerts_new,
             "dashboards": self.dashboards,
             "problems": self.problems,
@@ -136,9 +146,8 @@ def run_demo(settings: Settings, files: list[Path], folder: Path, dashboards: Pa
     summary = Summary(totals, len(files), documents - before, documents)
     with _bar(bars, "Running the rules", 1) as advance:
         pack = compile_rules(load_rules([rules_dir()]))
-        report = run_once(cluster, pack.rules, clock=clock)
+        report = run_once(cluster, pack.rules, clock=clock, options=RunOptions(start="past"))
         summary.alerts_new = report.alerts_new
-        summary.rules = {rule.rule.uuid: (rule.rule.title, rule.rule.level) for rule in pack.rules}
         summary.problems = [f"{problem.where}: {problem.message}" for problem in pack.errors]
         summary.problems += [f"{name}: {error}" for name, error in report.errors.items()]
         advance()
@@ -166,12 +175,24 @@ def _count(cluster: OpenSearch, pattern: str) -> int:
     return int(cluster.count(index=pattern)["count"])
 
 
-def _alerts_by_rule(cluster: OpenSearch) -> dict[str, int]:
+def _alerts_by_rule(cluster: OpenSearch) -> list[RuleAlerts]:
+    """Return the alerts in the cluster by rule, the most severe first."""
     cluster.indices.refresh(index=_ALERTS, params={"ignore_unavailable": "true"})
-    body = {"size": 0, "aggs": {"rules": {"terms": {"field": "rule.uuid", "size": 10_000}}}}
+    one = {
+        name: {"terms": {"field": path, "size": 1}} for name, path in (("name", "rule.name"), ("level", "siem.level"))
+    }
+    body = {"size": 0, "aggs": {"rules": {"terms": {"field": "rule.uuid", "size": 10_000}, "aggs": one}}}
     answer = cluster.search(index=_ALERTS, body=body, params={"ignore_unavailable": "true"})
-    buckets = answer.get("aggregations", {}).get("rules", {}).get("buckets", [])
-    return {bucket["key"]: bucket["doc_count"] for bucket in buckets}
+    found = [
+        RuleAlerts(bucket["key"], _first(bucket["name"]), _first(bucket["level"]), bucket["doc_count"])
+        for bucket in answer.get("aggregations", {}).get("rules", {}).get("buckets", [])
+    ]
+    order = list(LEVEL_STYLES)
+    return sorted(found, key=lambda entry: (order.index(entry.level), -entry.count, entry.name))
+
+
+def _first(terms: dict[str, Any]) -> str:
+    return str(terms["buckets"][0]["key"]) if terms["buckets"] else "informational"
 
 
 def _write_dashboards(folder: Path) -> list[str]:
@@ -202,13 +223,10 @@ def _print(summary: Summary, status: StackStatus, *, kept: bool) -> None:
         f" + {counts.dead_lettered} dead-lettered + {counts.dropped} dropped;"
         f" OpenSearch counts {summary.new_in_cluster} new documents, {summary.documents} in all.\n"
     )
-    order = list(LEVEL_STYLES)
-    found = [(*summary.rules.get(uuid, (uuid, "informational")), count) for uuid, count in summary.alerts.items()]
-    found.sort(key=lambda row: (order.index(row[1]), -row[2]))
     alerts = table(
         f"Alerts ({summary.alerts_new} new)",
         ["severity", "rule", "alerts"],
-        [(level, title, count) for title, level, count in found],
+        [(Text(entry.level, LEVEL_STYLES[entry.level]), entry.name, entry.count) for entry in summary.alerts],
         right=[2],
     )
     screen.print(alerts)

@@ -15,6 +15,15 @@ from loader.local.aws import CREDENTIALS
 from loader.local.trail import find_log_files
 from loader.project import sample_events_dir
 
+#: The rules that the first issue asked for.
+SIX = {
+    "AWS call refused for lack of permission",
+    "CloudTrail trail stopped, changed or deleted",
+    "EC2 instances launched, started, stopped or terminated",
+    "IAM policy changed",
+    "Network gateway, route or network ACL changed",
+    "AWS root user was used",
+}
 pytestmark = pytest.mark.integration
 
 
@@ -45,11 +54,12 @@ def test_the_bundled_attack_is_loaded_once_and_raises_the_same_alerts(
     assert (counts.dead_lettered, counts.dropped) == (0, 0)
     assert first.new_in_cluster == counts.indexed == first.documents
     assert counts.indexed + counts.duplicates == 2900
-    assert len(first.alerts) >= 3
+    rules = {entry.name for entry in first.alerts}
+    assert len(rules & SIX) >= 3
     assert first.problems == []
     assert [Path(path).name for path in first.dashboards] == ["cloudtrail_overview.ndjson"]
     before = alert_ids(clean_cluster)
-    assert len(before) == sum(first.alerts.values()) == first.alerts_new
+    assert len(before) == sum(entry.count for entry in first.alerts) == first.alerts_new
 
     again = run(servers, sample_events_dir(), tmp_path)
     assert (again.totals.counts.indexed, again.totals.counts.duplicates) == (0, 2900)

@@ -1,7 +1,7 @@
 """Will a server take this regular expression? Lucene makes it deterministic first, and may refuse to.
 
-``a.{1,50}b``, searched, is refused with a 400 by OpenSearch 3.8.0. The same construction is done here, on the expressions
-this project writes, with a lower limit: better found out when a rule is compiled than when it runs.
+``a.{1,50}b``, searched, is refused with a 400 by OpenSearch 3.8.0. The same construction is done here, on the
+expressions this project writes, with a lower limit: better found out when a rule is compiled than when it runs.
 """
 
 from __future__ import annotations

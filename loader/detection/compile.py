@@ -26,6 +26,7 @@ from loader.detection.model import (
     CompiledRule,
     Engine,
     Filter,
+    LogSource,
     Problem,
     Query,
     Rule,
@@ -124,7 +125,7 @@ class _Compiler:
         pipeline = ProcessingPipeline(items=[known], vars=listed) if listed else None
         self.backend = SiemBackend(pipeline, engine=self.engine)
         self.backend.init_processing_pipeline("clause")
-        self.filters: dict[str, Clause] = {}
+        self.filters: dict[tuple[str, LogSource], Clause] = {}
 
     def attempt(self, rule: Rule) -> None:
         if source_for(rule.logsource) is None:
@@ -145,7 +146,7 @@ class _Compiler:
         schema = schema_of(source)
         plain = self._clause(rule, rule.content)
         looked_at = list(self.backend.looked_at)
-        used = [(one, self._filter(one)) for one in self.rules.filters if applies(one, rule)]
+        used = [(one, self._filter(one, rule)) for one in self.rules.filters if applies(one, rule)]
         clause = both([plain, *(clause for _, clause in used)]) if used else plain
         fields = [path for name in (*rule.fields, *looked_at) if (path := stored_path(schema, name))]
         return CompiledRule(
@@ -170,13 +171,14 @@ class _Compiler:
             paths.append(path)
         return tuple(paths)
 
-    def _filter(self, one: Filter) -> Clause:
-        if one.where not in self.filters:
-            body = dict(one.content["filter"])
-            body.pop("rules", None)
-            content = {"title": one.title, "logsource": one.content.get("logsource"), "detection": body}
-            self.filters[one.where] = self._clause(one, content, "filter")
-        return self.filters[one.where]
+    def _filter(self, one: Filter, rule: Rule) -> Clause:
+        """Compile a filter for the logs of ``rule``, which its own logsource may only narrow down to a product."""
+        key = (one.where, rule.logsource)
+        if key not in self.filters:
+            body = {name: part for name, part in one.content["filter"].items() if name != "rules"}
+            content = {"logsource": rule.content["logsource"], "detection": body}
+            self.filters[key] = self._clause(one, content, "filter")
+        return self.filters[key]
 
     def _clause(self, rule: Rule, content: Mapping[str, Any], section: str = "detection") -> Clause:
         try:

@@ -283,10 +283,18 @@ class _Splitter:
                 yield _too_large(self._number, data[position : position + _RAW_KEPT], self._limits)
                 self._position, self._skipping = position + 1, True
             return
+        if first != 0x7B and len(data) < end + _BOUNDARY_BYTES and not self._ended:
+            return  # whether a record begins inside of it takes a look behind it
         raw = bytes(data[position:end])
-        boundary = _NEXT_RECORD.search(raw) if end - position > 2 else None
-        if boundary and not _is_json(raw):
-            end = position + boundary.start()
+        boundary = None
+        if first != 0x7B:
+            # Not a record, but it may be the rest of one, and its last quote the first of the next record.
+            boundary = _NEXT_RECORD.search(data, position, end + _BOUNDARY_BYTES)
+        else:
+            boundary = _NEXT_RECORD.search(raw)
+            boundary = None if boundary is None or _is_json(raw) else _NEXT_RECORD.search(data, position, end)
+        if boundary and boundary.start() < end:
+            end = boundary.start()
             raw = bytes(data[position:end])
         self._position = end
         yield self._piece(raw)

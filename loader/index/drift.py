@@ -109,18 +109,28 @@ class _Comparison:
         self.refusals: list[Refusal] = []
 
     def of(self, desired: dict[str, Any], actual: dict[str, Any], path: str, *, top: bool = False) -> dict[str, Any]:
-        """Compare one node, with what is below it; return the part of the request that is about it."""
-        changeable = _CHANGEABLE_AT_TOP if top else _CHANGEABLE
+        """Compare one node, with what is below it; return the part of the request that is about it.
+
+        A request about a field repeats all its parameters, so where one of them is refused nothing of it can be sent.
+        """
+        have_type, want_type = _value(actual, "type"), _value(desired, "type")
+        if have_type != want_type:
+            self.refusals.append(Refusal(f"{path}[type]", have_type, want_type, self._how))
+            return {}
         changed: dict[str, Any] = {}
-        for name in sorted((desired.keys() | actual.keys()) - set(_NESTING)):
+        refused = False
+        for name in sorted((desired.keys() | actual.keys()) - {*_NESTING, "type"}):
             have, want = _value(actual, name), _value(desired, name)
             if have == want or (name not in desired and name in ("meta", "_meta")):
                 continue
-            if name in changeable and want is not None:
+            if _is_changeable(name, want, top=top):
                 changed[name] = desired[name]
-                self.added.append(f"{path}[{name}]")
             else:
                 self.refusals.append(Refusal(f"{path}[{name}]", have, want, self._how))
+                refused = True
+        if refused and not top:
+            return {}
+        self.added += [f"{path}[{name}]" for name in changed]
         for nest in _NESTING:
             below = self._below(desired.get(nest, {}), actual.get(nest, {}), path)
             if below:
@@ -139,6 +149,12 @@ class _Comparison:
             elif part := self.of(wanted, actual[name], below):
                 changed[name] = part
         return changed
+
+
+def _is_changeable(name: str, want: Any, *, top: bool) -> bool:
+    if name == "norms":  # can be switched off, never on
+        return want is False
+    return want is not None and name in (_CHANGEABLE_AT_TOP if top else _CHANGEABLE)
 
 
 def _identity(desired: dict[str, Any]) -> dict[str, Any]:

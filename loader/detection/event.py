@@ -11,7 +11,7 @@ from typing import Any
 from loader.detection.fields import Field, Schema
 from loader.detection.lowercase import lower
 from loader.logtypes.leaves import fit_term, parse_exactly, walk_carefully
-from loader.logtypes.residue import is_storable
+from loader.logtypes.residue import stored
 
 _EVERY_DEPTH = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -101,7 +101,7 @@ def _unwrapped(value: Any) -> Any:
         held = parse_exactly(value)
     except (ValueError, RecursionError):
         return value
-    return value if is_storable(held, value.encode()) else held
+    return value if bytes(stored(held, value.encode())) == value.encode() else held
 
 
 def split_leaf(written: str) -> tuple[str, str | None]:

@@ -187,6 +187,8 @@ class _Writer:
         if number is not None:
             self.groups[number] = list(content)
         saved = self.flags
+        # Inside (?i:…) Python folds ASCII only; outside, the text is made lower case as the server does it.
+        self.exact &= not (added | removed) & re.IGNORECASE
         self.flags = (saved | added) & ~removed
         text = self.sequence(list(content), lead=lead, trail=trail)
         self.flags = saved

@@ -24,6 +24,7 @@ _COMMANDS = {
     "normalise": "loader.cli.normalise",
     "rules": "loader.cli.rules",
     "detect": "loader.cli.detect",
+    "alerts": "loader.cli.alerts",
     "dashboards": "loader.cli.dashboards",
 }
 

@@ -1,0 +1,151 @@
+"""``siem alerts``: look at alerts, acknowledge and close them."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+import click
+from rich.text import Text
+
+from loader.cli.output import LEVEL_STYLES, console, print_json, table
+from loader.cli.settings import settings_for_cluster
+from loader.clock import SystemClock
+from loader.detection.triage import STATUSES, FoundAlert, Selection, Status, get_alert, list_alerts, set_status
+from loader.index.client import make_client
+
+_SHOWN_EVIDENCE = 20
+
+
+@click.group("alerts")
+def command() -> None:
+    """Look at alerts, acknowledge and close them."""
+
+
+@command.command("list")
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Repeatable.  [default: not closed]"
+)
+@click.option(
+    "--level", "levels", multiple=True, type=click.Choice(list(LEVEL_STYLES)), help="Repeatable.  [default: any]"
+)
+@click.option("--rule", help="Only this rule: its name, title or id.")
+@click.option("--since", help="Only alerts at or after this time, e.g. now-7d or 2026-11-01.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Alerts shown at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_command(
+    statuses: tuple[Status, ...],
+    levels: tuple[str, ...],
+    rule: str | None,
+    since: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List alerts, the most severe and newest first."""
+    client = make_client(settings_for_cluster(quiet=as_json))
+    selection = Selection(statuses or ("open", "acknowledged"), levels, rule, since)
+    found, total = list_alerts(client, selection, limit=limit)
+    if as_json:
+        print_json(
+            {"total": total, "alerts": [{"id": alert.id, "index": alert.index, **alert.body} for alert in found]}
+        )
+        return
+    rows = [
+        (
+            _level(alert),
+            _path(alert.body, "@timestamp"),
+            _path(alert.body, "siem.status"),
+            alert.id,
+            _path(alert.body, "message"),
+        )
+        for alert in found
+    ]
+    console().print(table(None, ["severity", "time", "status", "id", "what"], rows))
+    console().print(f"{len(found)} of {total} alerts" + ("" if total == 0 else ". Next: siem alerts show ID"))
+
+
+@command.command("show")
+@click.argument("identifier", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print the alert as one JSON object.")
+def show_command(identifier: str, as_json: bool) -> None:
+    """Show one alert: who, what, from where, the evidence, and what to check next."""
+    alert = get_alert(make_client(settings_for_cluster(quiet=as_json)), identifier)
+    if as_json:
+        print_json({"id": alert.id, "index": alert.index, **alert.body})
+        return
+    facts = [
+        ("what", "message"),
+        ("rule", "rule.name"),
+        ("severity", "siem.level"),
+        ("from", "event.start"),
+        ("to", "event.end"),
+        ("who", "aws.cloudtrail.user_identity.arn"),
+        ("first principal", "siem.actor.arn"),
+        ("source", "source.address"),
+        ("account", "cloud.account.id"),
+        ("region", "cloud.region"),
+        ("technique", "threat.technique.id"),
+        ("status", "siem.status"),
+        ("set by", "siem.status_by"),
+        ("note", "siem.status_note"),
+        ("verdict", "siem.verdict"),
+        ("false positives and runbook", "rule.description"),
+    ]
+    rows = [(name, _path(alert.body, path)) for name, path in facts]
+    screen = console()
+    screen.print(table(None, ["", ""], [row for row in rows if row[1]]))
+    evidence = alert.body.get("siem", {}).get("evidence", [])
+    total = alert.body.get("siem", {}).get("evidence_total", len(evidence))
+    shown = [(entry.get("timestamp"), entry.get("index"), entry.get("id")) for entry in evidence[:_SHOWN_EVIDENCE]]
+    screen.print()
+    screen.print(table(f"Evidence ({total} events)", ["time", "index", "id"], shown))
+    screen.print(f"\nNext: siem alerts ack {alert.id} --note …; siem alerts close {alert.id} --note …")
+
+
+def _set(identifier: str, status: Status, by: str | None, note: str | None) -> None:
+    client = make_client(settings_for_cluster())
+    who = by or getpass.getuser()
+    alert = set_status(client, identifier, status, by=who, note=note, clock=SystemClock())
+    console().print(f"{alert.id} is {_path(alert.body, 'siem.status')} by {who}", markup=False)
+
+
+_by = click.option("--by", help="Who does it.  [default: the user of this machine]")
+
+
+@command.command("ack")
+@click.argument("identifier", metavar="ID")
+@_by
+@click.option("--note", help="Why, or what you are doing about it.")
+def ack_command(identifier: str, by: str | None, note: str | None) -> None:
+    """Acknowledge an alert: somebody is on it."""
+    _set(identifier, "acknowledged", by, note)
+
+
+@command.command("close")
+@click.argument("identifier", metavar="ID")
+@_by
+@click.option("--note", required=True, help="What it was: the next analyst will ask.")
+def close_command(identifier: str, by: str | None, note: str) -> None:
+    """Close an alert. Only people do; the machine never closes one."""
+    _set(identifier, "closed", by, note)
+
+
+@command.command("reopen")
+@click.argument("identifier", metavar="ID")
+@_by
+@click.option("--note", help="Why.")
+def reopen_command(identifier: str, by: str | None, note: str | None) -> None:
+    """Open an alert again."""
+    _set(identifier, "open", by, note)
+
+
+def _level(alert: FoundAlert) -> Text:
+    level = _path(alert.body, "siem.level")
+    return Text(level, LEVEL_STYLES.get(level, ""))
+
+
+def _path(body: dict[str, Any], path: str) -> str:
+    value: Any = body
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

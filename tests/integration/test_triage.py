@@ -1,0 +1,94 @@
+"""What an analyst does with alerts, through the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from opensearchpy import OpenSearch
+
+from loader.cli.main import main
+
+pytestmark = pytest.mark.integration
+
+
+def alert(level: str, severity: int, day: str, **siem: Any) -> dict[str, Any]:
+    return {
+        "@timestamp": f"2026-11-{day}T10:00:00Z",
+        "message": f"[bold]{level}[/] \x1b[31mevil",
+        "event": {"kind": "signal", "severity": severity},
+        "rule": {"uuid": f"u-{level}", "name": f"{level} rule"},
+        "siem": {
+            "status": "open",
+            "level": level,
+            "evidence": [{"index": "i", "id": "e"}],
+            "evidence_total": 1,
+            **siem,
+        },
+    }
+
+
+@pytest.fixture
+def alerts(templates: OpenSearch, servers: Any, monkeypatch: pytest.MonkeyPatch) -> OpenSearch:
+    monkeypatch.setenv("SIEM_CLUSTER_URL", servers.opensearch_url)
+    for name, body in {
+        "low": alert("low", 30, "03"),
+        "high": alert("high", 70, "01"),
+        "newer": alert("high", 70, "02"),
+        "gone": alert("high", 70, "02", verdict="withdrawn"),
+    }.items():
+        templates.index(index="siem-alerts-2026.11", id=name, body=body, params={"refresh": "true"})
+    return templates
+
+
+def siem(*words: str) -> Any:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exit_code == 0, result.exception or result.output
+    return result
+
+
+def listed(*words: str) -> list[str]:
+    return [entry["id"] for entry in json.loads(siem("alerts", "list", "--json", *words).stdout)["alerts"]]
+
+
+def test_the_most_severe_and_newest_come_first_and_withdrawn_ones_not_at_all(alerts: OpenSearch) -> None:
+    assert listed() == ["newer", "high", "low"]
+    assert listed("--level", "low") == ["low"]
+    assert listed("--rule", "u-high") == ["newer", "high"]
+    assert listed("--since", "2026-11-02") == ["newer", "low"]
+    assert listed("--limit", "1") == ["newer"]
+
+
+def test_only_people_close_with_who_and_why_and_nothing_else_changes(alerts: OpenSearch) -> None:
+    before = alerts.get(index="siem-alerts-2026.11", id="high")["_source"]
+    siem("alerts", "ack", "high", "--by", "ana", "--note", "looking")
+    assert listed("--status", "acknowledged") == ["high"]
+    siem("alerts", "close", "high", "--by", "ana", "--note", "a test")
+    assert listed() == ["newer", "low"]
+    after = alerts.get(index="siem-alerts-2026.11", id="high")["_source"]
+    assert (after["siem"]["status"], after["siem"]["status_by"], after["siem"]["status_note"]) == (
+        "closed",
+        "ana",
+        "a test",
+    )
+    for body in (before, after):
+        for name in ("status", "status_by", "status_note", "status_at"):
+            body["siem"].pop(name, None)
+    assert after == before
+    siem("alerts", "reopen", "high", "--by", "bo")
+    assert listed() == ["newer", "high", "low"]
+
+
+def test_what_an_attacker_wrote_is_shown_as_text(alerts: OpenSearch) -> None:
+    shown = siem("alerts", "list").stdout + siem("alerts", "show", "high").stdout
+    assert "[bold]high[/]" in shown
+    assert "\x1b[31m" not in shown
+    assert "siem alerts close high" in shown
+
+
+def test_an_unknown_id_says_so(alerts: OpenSearch) -> None:
+    result = CliRunner().invoke(main, ["alerts", "show", "nothing"])
+    assert "no such alert" in str(result.exception)
+    assert CliRunner().invoke(main, ["alerts", "close", "high"]).exit_code == 2  # a note is owed

@@ -262,3 +262,6 @@ _READERS: Final[dict[tuple[str, str], _Read]] = {
     ("signin", "SwitchRole"): _switch_role,
     ("sso", "GetRoleCredentials"): _role_credentials,
 }
+
+#: Event names of the calls that hand out credentials: whoever has parsed a record already asks here first.
+ISSUING: Final = frozenset(name for _, name in _READERS)

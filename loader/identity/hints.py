@@ -79,13 +79,17 @@ class ActorHints:
         issuer: tuple[str | None, str | None, str | None, str | None] | None = None,
         *,
         assumed_root: bool = False,
+        on_behalf_of: str | None = None,
     ) -> Hint | None:
         """Return what to put under ``siem`` (``actor``, ``session.chain``), ``None`` if nothing is known.
 
         ``session_started`` is ``sessionContext.attributes.creationDate`` as written; ``issuer`` is the session issuer's
         type, principal id, ARN and user name. ``actor.certainty`` is ``hint`` for a session, ``certain`` where the
-        record itself names the principal. The dictionary is shared: do not change it.
+        record itself names the principal. ``on_behalf_of`` is ``onBehalfOf.userId``. The dictionary is shared: do not
+        change it.
         """
+        if on_behalf_of is not None:
+            return self._named("IdentityCenterUser", on_behalf_of, None, None)
         keys, starts = self._by_key, self._by_start
         # Called for every record: nearly always it ends after one or two looks at a dictionary.
         if access_key_id in keys.young or access_key_id in keys.old:
@@ -129,11 +133,11 @@ class ActorHints:
 
     def _before(self, caller: Identity) -> Hint | None:
         """Return the hint that holds for the caller of an edge."""
-        if caller.access_key_id:
+        if caller.access_key_id and not caller.on_behalf_of:
             found = self._by_key.get(caller.access_key_id)
             if found is not None:
                 return found or None
-        if caller.principal_id and caller.session_started is not None:
+        if caller.principal_id and caller.session_started is not None and not caller.on_behalf_of:
             found = self._by_start.get((caller.principal_id, text_of(caller.session_started)))
             if found is not None:
                 return found or None

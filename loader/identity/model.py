@@ -144,6 +144,10 @@ def first_principal(identity: Identity) -> Principal | None:
     if kind == "IdentityCenterUser":
         user = identity.on_behalf_of or principal_id
         return Principal(kind, user, identity.name, identity.arn, account) if user else None
+    if identity.on_behalf_of:
+        # An application's session that carries its user along: the user acts, whoever opened the session.
+        # https://docs.aws.amazon.com/singlesignon/latest/userguide/trustedidentitypropagation-overview.html
+        return Principal("IdentityCenterUser", identity.on_behalf_of)
     # Service events have no type, only who invoked them.
     if kind == "AWSService" or (kind, principal_id, identity.arn, identity.access_key_id) == (None, None, None, None):
         return Principal("AWSService", None, identity.invoked_by) if identity.invoked_by else None

@@ -158,6 +158,9 @@ class _Search:
             if len(trail.steps) >= self._max_steps:
                 found.append(replace(trail, reason=f"the trail is longer than {self._max_steps} sessions"))
                 continue
+            if trail.reached.on_behalf_of:
+                found.extend(self._end(trail, circular=False))
+                continue
             matches, complete = self._matches(trail.reached, trail.at)
             if not complete:
                 found.append(replace(trail, weak=True, reason="too many sessions of this name were open"))

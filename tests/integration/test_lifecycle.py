@@ -169,6 +169,8 @@ def test_what_is_not_stored_can_only_change_with_a_new_index(opensearch_client: 
     desired = {**BEFORE, "_source": {"excludes": ["other"]}, "properties": {**BEFORE["properties"], "new": KEYWORD}}
     body, added, refusals = compare(desired, actual, "how")
     assert ([refusal.path for refusal in refusals], added) == (["[_source]"], ["new"])
+    with pytest.raises(TransportError, match="excludes"):
+        opensearch_client.indices.put_mapping(index=scratch, body={"_source": {"excludes": ["other"]}})
     opensearch_client.indices.put_mapping(index=scratch, body=body)
     after = opensearch_client.indices.get_mapping(index=scratch)[scratch]["mappings"]
     assert after["_source"] == BEFORE["_source"]

@@ -83,6 +83,10 @@ def test_records_that_name_the_principal_are_certain() -> None:
     assert root is not None
     assert root["actor"]["type"] == "Root"
     assert hints.hint("Root", "ASIAR", "111111111111", assumed_root=True) is None
+    hints.learn(replace(FIRST, caller=Identity("AWSService", invoked_by="athena.amazonaws.com")))
+    behalf = hints.hint("AssumedRole", "ASIA1", ONE.principal_id, on_behalf_of="u-1")
+    assert behalf is not None
+    assert behalf["actor"] == {"type": "IdentityCenterUser", "id": "u-1", "certainty": "certain"}
 
 
 def test_the_fuller_record_of_a_call_wins_in_any_order() -> None:

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loader.identity.actor import Actor
+from loader.identity.documents import identity_of_event
+from loader.identity.extract import identity
 from loader.identity.merge import sessions
 from loader.identity.model import Edge, Identity, Issued, Principal
 from loader.identity.resolve import Resolver
@@ -45,8 +47,8 @@ def edge(issued: Issued, caller: Identity, start: int = T, **more: object) -> Ed
     return replace(base, **more)
 
 
-def ask(edges: list[Edge], identity: Identity, at: int = T + 60) -> Actor:
-    return Resolver(MemoryStore(edges)).resolve_identity(identity, at=at)
+def ask(edges: list[Edge], who: Identity, at: int = T + 60) -> Actor:
+    return Resolver(MemoryStore(edges)).resolve_identity(who, at=at)
 
 
 ONE, TWO, THREE = session("A", "ci", "ASIA1"), session("B", "ci", "ASIA2"), session("C", "ci", "ASIA3")
@@ -209,6 +211,61 @@ def test_get_session_token_is_a_step_to_the_same_user() -> None:
     assert (actor.certainty, actor.principal, len(actor.steps)) == ("certain", P_BOB, 1)
 
 
+def test_an_identity_center_user_acts_through_an_application_s_session() -> None:
+    service = Identity("AWSService", invoked_by="athena.amazonaws.com")
+    actor = ask([edge(ONE, service)], acting(ONE, on_behalf_of="u-1"))
+    assert (actor.certainty, actor.principal) == ("certain", Principal("IdentityCenterUser", "u-1"))
+    assert ask([edge(ONE, service)], acting(ONE)).principal == Principal("AWSService", None, "athena.amazonaws.com")
+
+
+def test_a_permission_set_leads_to_the_saml_user_of_identity_center() -> None:
+    role = session("AWSReservedSSO_Admin_0123456789abcdef", "alice@example.com", "ASIASSO")
+    alice = Identity("SAMLUser", "NQ=:alice@example.com", name="alice@example.com", provider="NQ=")
+    actor = ask(
+        [edge(role, alice, event_name="AssumeRoleWithSAML")],
+        acting(replace(role, access_key_id="ASIAWEB"), session_started=T),
+    )
+    assert (actor.certainty, actor.principal) == (
+        "inferred",
+        Principal("SAMLUser", "NQ=:alice@example.com", "alice@example.com"),
+    )
+
+
+def test_an_event_document_gives_the_same_identity_as_its_record() -> None:
+    source = {
+        "aws": {
+            "cloudtrail": {
+                "user_identity": {
+                    "type": "AssumedRole",
+                    "principal_id": "AROAA:ci",
+                    "arn": ONE.arn,
+                    "account_id": "222222222222",
+                    "access_key_id": "ASIA1",
+                    "session_context": {
+                        "creation_date": "2023-11-14T22:13:20Z",
+                        "session_issuer": {"type": "Role", "principal_id": "AROAA", "user_name": "A"},
+                    },
+                }
+            }
+        }
+    }
+    record = {
+        "userIdentity": {
+            "type": "AssumedRole",
+            "principalId": "AROAA:ci",
+            "arn": ONE.arn,
+            "accountId": "222222222222",
+            "accessKeyId": "ASIA1",
+            "sessionContext": {
+                "attributes": {"creationDate": "2023-11-14T22:13:20Z"},
+                "sessionIssuer": {"type": "Role", "principalId": "AROAA", "userName": "A"},
+            },
+        }
+    }
+    assert identity_of_event(source) == identity(record)
+    assert identity_of_event({}) == identity({})
+
+
 def test_unknown_says_how_far_the_trail_led() -> None:
     actor = ask([edge(TWO, acting(ONE))], acting(TWO))
     assert (actor.certainty, actor.principal) == ("unknown", None)
@@ -292,5 +349,5 @@ def test_merging_does_not_depend_on_order(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("certainty", ["certain", "unknown"])
 def test_identities_that_need_no_session(certainty: str) -> None:
-    identity = BOB if certainty == "certain" else Identity("Unknown")
-    assert ask([], identity).certainty == certainty
+    who = BOB if certainty == "certain" else Identity("Unknown")
+    assert ask([], who).certainty == certainty

@@ -58,6 +58,7 @@ class MemoryStore:
     def __init__(self, edges: Iterable[Edge] = ()) -> None:
         self._edges: dict[str, Edge] = {}
         self._index: dict[tuple[By, str], list[Edge]] = {}
+        self._callers: dict[tuple[CallerBy, str], list[Edge]] = {}
         self.add(edges)
 
     def add(self, edges: Iterable[Edge]) -> None:
@@ -74,6 +75,9 @@ class MemoryStore:
             for by, value in keys:
                 if value:
                     self._index.setdefault((by, value), []).append(edge)
+            for caller_by in _TOLD_APART:
+                if value := getattr(edge.caller, caller_by):
+                    self._callers.setdefault((caller_by, value), []).append(edge)
 
     def find(self, by: By, value: str, at: int | None = None) -> Found:
         """See :class:`SessionStore`."""
@@ -84,9 +88,9 @@ class MemoryStore:
         """See :class:`SessionStore`."""
         apart = _TOLD_APART[by]
         latest: dict[str, Sighting] = {}
-        for edge in sorted(self._edges.values(), key=lambda edge: (edge.start is not None, edge.start or 0)):
-            key = getattr(edge.caller, apart)
-            if getattr(edge.caller, by) == value and key:
+        edges = self._callers.get((by, value), ())
+        for edge in sorted(edges, key=lambda edge: (edge.start is not None, edge.start or 0)):
+            if key := getattr(edge.caller, apart):
                 latest[key] = Sighting(edge.caller, edge.start)
         return list(latest.values())[-LIMIT:]
 

@@ -87,7 +87,7 @@ def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = Fals
     yield from _Splitter(limits).run(buffer, content, trouble)
 
 
-def _split_whole(buffer: bytearray, limits: Limits) -> list[Piece | Broken] | None:
+def _split_whole(buffer: bytearray, limits: Limits) -> Iterator[Piece | Broken] | None:
     """Split a well-formed CloudTrail file; ``None`` if it is anything else."""
     if buffer.count(b"{") * _MIN_BYTES_A_BRACE > len(buffer) or buffer.count(b",") * _MIN_BYTES_A_COMMA > len(buffer):
         return None
@@ -95,14 +95,11 @@ def _split_whole(buffer: bytearray, limits: Limits) -> list[Piece | Broken] | No
         records = _decode_file(buffer).Records
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-    pieces: list[Piece | Broken] = []
-    for number, record in enumerate(records, 1):
-        raw = bytes(record)
-        if len(raw) > limits.record:
-            pieces.append(_too_large(number, raw, limits))
-        else:
-            pieces.append(Piece(number, raw))
-    return pieces
+    # One copy at a time: the list holds slices of the buffer, and all of them copied would be the object once more.
+    return (
+        Piece(number, bytes(record)) if len(record) <= limits.record else _too_large(number, bytes(record), limits)
+        for number, record in enumerate(records, 1)
+    )
 
 
 def _too_large(number: int, raw: bytes | bytearray, limits: Limits) -> Broken:

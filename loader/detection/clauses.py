@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from loader.detection.fields import schema_of
 from loader.detection.lucene import union_of_patterns
 from loader.detection.model import Query
+from loader.detection.sources import SOURCES
 
 MATCH_ALL: Query = {"match_all": {}}
 MATCH_NONE: Query = {"match_none": {}}
@@ -216,13 +218,20 @@ def _terms(field: str, values: list[Any]) -> Iterator[Query]:
         yield {"terms": {field: values[start : start + MAX_TERMS]}}
 
 
+@cache
+def _wildcard_fields() -> frozenset[str]:
+    """Return the fields on which ``regexp`` is not to be trusted."""
+    schemas = [schema_of(source) for source in SOURCES]
+    return frozenset(field.name for schema in schemas for field in schema.fields.values() if field.kind == "wildcard")
+
+
 def _packed(queries: list[Query]) -> list[Query]:
     """Turn very many patterns on one keyword field into regular expressions of the length the server allows."""
     groups: dict[str, list[Query]] = {}
     for query in queries:
         if "prefix" in query or "wildcard" in query:
-            ((field, options),) = next(iter(query.values())).items()
-            if "case_insensitive" not in options:
+            (field,) = next(iter(query.values()))
+            if field not in _wildcard_fields():
                 groups.setdefault(field, []).append(query)
     most = 1 if len(queries) > _CROWD else _PACK_FROM
     crowded = {field for field, group in groups.items() if len(group) > most}

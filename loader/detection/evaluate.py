@@ -149,7 +149,7 @@ def _test(kind: str, field: Field, condition: Any) -> Callable[[Any], bool]:
     if kind == "wildcard":
         return _full(compile_wildcard(_normal(field, wanted), ignore_ascii_case=fold))
     if kind == "regexp":
-        return _full(compile_regexp(wanted))
+        return _full(compile_regexp(wanted, ignore_ascii_case=fold))
     raise ValueError(f"queries of kind {kind} are not of the evaluator's dialect")
 
 

@@ -62,7 +62,7 @@ def compile_wildcard(pattern: str, *, ignore_ascii_case: bool = False) -> re.Pat
 
 
 @lru_cache(maxsize=4096)
-def compile_regexp(pattern: str) -> re.Pattern[str]:
+def compile_regexp(pattern: str, *, ignore_ascii_case: bool = False) -> re.Pattern[str]:
     """Return Python's expression (for ``fullmatch``) for a ``regexp`` of the kind this project writes.
 
     Raises:
@@ -91,7 +91,7 @@ def compile_regexp(pattern: str) -> re.Pattern[str]:
         else:
             parts.append(character if character in ".?+*|()" else re.escape(character))
             position += 1
-    return re.compile("".join(parts), re.DOTALL)
+    return re.compile("".join(parts), re.DOTALL | (re.IGNORECASE | re.ASCII if ignore_ascii_case else 0))
 
 
 def _class(pattern: str, start: int) -> tuple[int, str]:
@@ -119,7 +119,7 @@ def union_of_patterns(queries: Iterable[Query], limit: int) -> list[Query]:
     Lucene makes it deterministic, ``.*(a|b).*`` does not. The others come back as they are.
     """
     left: list[Query] = []
-    texts: dict[tuple[str, bool, bool], list[str]] = {}
+    texts: dict[tuple[str, bool, bool, bool], list[str]] = {}
     for query in queries:
         ((kind, body),) = query.items()
         ((field, options),) = body.items()
@@ -128,13 +128,17 @@ def union_of_patterns(queries: Iterable[Query], limit: int) -> list[Query]:
         before, after = tokens[0][0] == "*", len(tokens) > 1 and tokens[-1][0] == "*"
         inner = tokens[before : len(tokens) - after]
         if inner and all(sort == "text" for sort, _ in inner):
-            texts.setdefault((field, before, after), []).append(escape_regexp("".join(text for _, text in inner)))
+            folds = bool(options.get("case_insensitive"))
+            texts.setdefault((field, before, after, folds), []).append(
+                escape_regexp("".join(text for _, text in inner))
+            )
         else:
             left.append(query)
-    for (field, before, after), alternatives in texts.items():
+    for (field, before, after, folds), alternatives in texts.items():
         frame = (ANY if before else "") + "({})" + (ANY if after else "")
         expressions = (frame.replace("{}", joined) for joined in _joined(alternatives, limit - len(frame)))
-        left += [{"regexp": {field: {"value": expression}}} for expression in expressions]
+        more = {"case_insensitive": True} if folds else {}
+        left += [{"regexp": {field: {"value": expression, **more}}} for expression in expressions]
     return left
 
 

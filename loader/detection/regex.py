@@ -258,7 +258,9 @@ class _Sketch:
     def _item(self, item: Any) -> list[str]:
         kind, argument = str(item[0]), item[1]
         if kind == "LITERAL":
-            return [escape_wildcard(lower(chr(argument)))]
+            character = lower(chr(argument))
+            # Elasticsearch's wildcard fields ignore the case of ASCII letters only.
+            return ["?" if not character.isascii() and character in variants() else escape_wildcard(character)]
         if kind in ("NOT_LITERAL", "IN", "ANY"):
             return ["?"]
         if kind == "SUBPATTERN":

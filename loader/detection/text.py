@@ -104,7 +104,9 @@ def _matches(target: Field | Leaf, value: Value, schema: Schema) -> Clause:
     if isinstance(target, Leaf):
         return Clause.of(_on_leaves(target, value, schema))
     if target.kind == "wildcard":
-        return Clause.of(_on_wildcard(target.name, value))
+        plain = _without_foreign_case(value)
+        query = _on_wildcard(target.name, plain)
+        return Clause.of(query) if plain == value else Clause.within(query, verified(target, pattern=pattern_of(value)))
     if target.kind == "keyword":
         name = target.lower or (target.name if target.lowered else None)
         if name:
@@ -150,6 +152,18 @@ def _on_wildcard(name: str, value: Value) -> Query:
         return all_of([exists(name), none_of(leaf("wildcard", name, {"value": "?*"}))])
     # The field's normalizer has made the values lower case on OpenSearch; Elasticsearch's wildcard type has none.
     return leaf("wildcard", name, {"value": pattern, "case_insensitive": True})
+
+
+def _without_foreign_case(value: Value) -> Value:
+    """Replace letters beyond ASCII that have case by ``?``: Elasticsearch's wildcard fields cannot ignore theirs."""
+    if not any(has_case(character) for piece in value for character in piece.text if not character.isascii()):
+        return value
+    pieces: list[Piece] = []
+    for piece in value:
+        pieces += [Piece(wild="?") if not c.isascii() and has_case(c) else Piece(c) for c in piece.text]
+        if piece.wild:
+            pieces.append(piece)
+    return _joined(pieces)
 
 
 def _on_leaves(target: Leaf, value: Value, schema: Schema) -> Query:

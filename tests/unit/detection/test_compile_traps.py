@@ -119,6 +119,14 @@ def test_leading_wildcards_use_the_wildcard_query(compiled: Any) -> None:
     assert rule.query == {"wildcard": {"user_agent.original": {"value": "*kali*", "case_insensitive": True}}}
 
 
+def test_case_beyond_ascii_on_a_wildcard_field_is_verified(compiled: Any) -> None:
+    # Elasticsearch's wildcard type has no normalizer, and case_insensitive folds ASCII only.
+    rule = compiled({"userAgent|contains": "CaFÉ"})
+    assert rule.query == {"wildcard": {"user_agent.original": {"value": "*caf?*", "case_insensitive": True}}}
+    assert evaluate.fires(rule, doc(user_agent__original="le café"))
+    assert not evaluate.fires(rule, doc(user_agent__original="le cafe"))
+
+
 def test_an_empty_value_on_a_wildcard_field_is_no_term(compiled: Any) -> None:
     # OpenSearch 3.8.0: term "" on a wildcard field finds nothing.
     rule = compiled({"userAgent": ""})

@@ -1,0 +1,113 @@
+"""Correlations as they are compiled: references, fields, conditions, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from loader.detection.compile import Pack, compile_rules
+from loader.detection.load import load_rules
+from loader.detection.model import CompiledCorrelation, CompiledRule
+
+LOGSOURCE = {"product": "aws", "service": "cloudtrail"}
+FAILED = {
+    "title": "failed sign-in", "name": "failed", "id": "0d9c7c8e-6a0b-4b0a-9b55-0c5a1d2e3f40", "logsource": LOGSOURCE,
+    "detection": {"s": {"eventName": "ConsoleLogin", "errorMessage": "Failed authentication"}, "condition": "s"},
+}  # fmt: skip
+WORKED = {**FAILED, "name": "worked", "id": "0d9c7c8e-6a0b-4b0a-9b55-0c5a1d2e3f41"}
+
+
+def pack_of(folder: Path, correlation: dict[str, Any], *others: dict[str, Any]) -> Pack:
+    documents = [FAILED, WORKED, *others, {"title": "c", "name": "chain", "correlation": correlation}]
+    (folder / "rules.yml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    return compile_rules(load_rules([folder]))
+
+
+COUNT = {
+    "type": "event_count",
+    "rules": ["failed"],
+    "group-by": ["sourceIPAddress", "requestParameters.x"],
+    "timespan": "10m",
+    "condition": {"gte": 10, "lt": 100},
+}
+
+
+def test_fields_are_mapped_to_where_the_document_has_them(tmp_path: Path) -> None:
+    pack = pack_of(tmp_path, COUNT)
+    (one,) = pack.correlations
+    assert one.group_by == ("source.address", "aws.cloudtrail.flattened.request_parameters.x")
+    assert one.seconds == 600
+    assert dict(one.condition.bounds) == {"gte": 10.0, "lt": 100.0}
+    assert isinstance(one.rules["failed"], CompiledRule)
+    # The base rule feeds the correlation and raises no alert of its own; the other one does.
+    assert [rule.rule.sigma_name for rule in pack.rules] == ["worked"]
+    assert [rule.rule.sigma_name for rule in pack.base_rules] == ["failed"]
+
+
+def test_generate_lets_base_rules_alert(tmp_path: Path) -> None:
+    pack = pack_of(tmp_path, {**COUNT, "generate": True})
+    assert len(pack.rules) == 2
+    assert pack.base_rules == ()
+
+
+def test_references_by_id_aliases_and_extended_conditions(tmp_path: Path) -> None:
+    pack = pack_of(
+        tmp_path,
+        {
+            "type": "temporal_ordered",
+            "rules": [FAILED["id"], "worked"],
+            "group-by": ["who"],
+            "timespan": "1h",
+            "condition": "failed and worked",
+            "aliases": {"who": {FAILED["id"]: "sourceIPAddress", "worked": "userIdentity.arn"}},
+        },
+    )
+    (one,) = pack.correlations
+    assert one.condition.expression == "failed and worked"
+    assert one.group_by == ("who",)
+    assert one.aliases["who"] == {FAILED["id"]: "source.address", "worked": "aws.cloudtrail.user_identity.arn"}
+
+
+def test_value_counts_over_several_fields_and_chains(tmp_path: Path) -> None:
+    inner = {**COUNT, "condition": {"gte": 3}}
+    condition = {"field": ["awsRegion", "eventName"], "gt": 2}
+    outer = {"type": "value_count", "rules": ["inner"], "timespan": "1d", "condition": condition}
+    pack = pack_of(tmp_path, outer, {"title": "i", "name": "inner", "correlation": inner})
+    chain = next(one for one in pack.correlations if one.rule.sigma_name == "chain")
+    assert chain.condition.fields == ("cloud.region", "event.action")
+    assert isinstance(chain.rules["inner"], CompiledCorrelation)
+
+
+@pytest.mark.parametrize("kind", ["new_terms", "spike", "absence"])
+def test_our_own_types_are_kept_with_what_they_say(tmp_path: Path, kind: str) -> None:
+    (one,) = pack_of(tmp_path, {"type": kind, "rules": ["failed"], "timespan": "1h", "baseline": "28d"}).correlations
+    assert one.type == kind
+    assert one.extra == {"baseline": "28d"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"type": "sudden"}, "sudden"),
+        ({"rules": ["nobody"]}, "nobody"),
+        ({"rules": ["chain"]}, "itself"),
+        ({"rules": []}, "no rules"),
+        ({"timespan": None}, "time span"),
+        ({"group-by": ["sourceIPAdress"]}, "sourceIPAdress"),
+        ({"condition": {"gte": "many"}}, "number"),
+        ({"condition": {"gte": 1, "about": 2}}, "about"),
+        ({"condition": {}}, "condition"),
+        ({"condition": "failed and worked"}, "temporal"),
+        ({"type": "value_count"}, "field"),
+        ({"type": "value_percentile", "condition": {"field": "awsRegion", "gt": 1}}, "percentile"),
+        ({"aliases": {"a": {"worked": "awsRegion"}}}, "worked"),
+    ],
+)
+def test_what_cannot_be_honoured_is_an_error_and_never_a_guess(tmp_path: Path, change: Any, said: str) -> None:
+    pack = pack_of(tmp_path, {**COUNT, **change})
+    (problem,) = pack.errors
+    assert said in problem.message
+    assert pack.correlations == ()

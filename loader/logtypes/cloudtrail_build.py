@@ -1,162 +1,244 @@
-"""Parts of a record → the document. Both ways of reading a record end here, so both give the same document."""
+"""Parts of a record → the document. Both ways of reading a record end here, so both give the same document.
+
+Most parts come as JSON already and are joined; only what is new in a record is encoded.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from base64 import urlsafe_b64encode
+from hashlib import blake2b
 from typing import Any, Final
 
-import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
-from loader.logtypes.cloudtrail_document import (
-    AddendumOut,
-    Aws,
-    CloudTrail,
-    ConsoleData,
-    ConsoleLogin,
-    Document,
-    Event,
-    KeyExchange,
-    Name,
-    Related,
-    ResourceOut,
-    Siem,
-    SiemSession,
-    User,
-    encode,
-)
-from loader.logtypes.cloudtrail_identity import HIDDEN, NOBODY, Actor, as_bool
+from loader.logtypes.cloudtrail_identity import HIDDEN, NOBODY, Actor, User, UserName
 from loader.logtypes.cloudtrail_insight import InsightPart
 from loader.logtypes.cloudtrail_outcome import outcome
-from loader.logtypes.cloudtrail_parts import ECS, NO_TLS, Origin, Tls, address_of, agent_of, make_cloud, make_service
-from loader.logtypes.cloudtrail_record import Record, Text
-from loader.logtypes.cloudtrail_taxonomy import (
-    ENDPOINT_ALLOWED,
-    ENDPOINT_DENIED,
-    INSIGHT,
-    Class,
-    classify,
-    service_name,
+from loader.logtypes.cloudtrail_parts import (
+    NO_ADDRESS,
+    NO_TLS,
+    Origin,
+    Output,
+    Tls,
+    address_of,
+    agent_of,
+    kept_call,
+    make_call,
+    member,
 )
+from loader.logtypes.cloudtrail_payload import Payload
+from loader.logtypes.cloudtrail_record import Record, Text, Texts, encode
+from loader.logtypes.cloudtrail_taxonomy import ENDPOINT_ALLOWED, ENDPOINT_DENIED, INSIGHT, Class, classify
+from loader.logtypes.model import Rendered
 from loader.logtypes.network import is_ip
-from loader.logtypes.times import Moment
+from loader.logtypes.times import Moment, is_misdated
 
-_DATASET: Final = "aws.cloudtrail"
-_MODULE: Final = "aws"
 #: Services whose ``groupName`` is a group of users, not one of hosts or resources.
 _GROUP_SERVICES: Final = frozenset(
-    {"iam", "identitystore", "sso-directory", "cognito-idp", "quicksight", "workmail", "workdocs"}
+    f"{service}.amazonaws.com"
+    for service in ("iam", "identitystore", "sso-directory", "cognito-idp", "quicksight", "workmail", "workdocs")
 )
-_INSTANCE: Final = re.compile(r"i-(?:[0-9a-f]{17}|[0-9a-f]{8})", re.ASCII)
 _YES: Final = {"Yes": True, "No": False}
+_NOTHING: Final = Payload(None, b"", b"", ())
 
 
-@dataclass(slots=True)
-class Parts:
-    """A record's parts, ready for the document. ``values`` holds decoded payloads by CloudTrail's names."""
+class _Resource(Output):
+    arn: Text
+    account_id: Text
+    type: Text
+
+
+class _Addendum(Output):
+    reason: Text
+    updated_fields: Texts
+    original_request_id: Text
+    original_event_id: Text
+
+
+class _ConsoleData(Output):
+    mobile_version: bool | UnsetType
+    mfa_used: bool | UnsetType
+    login_to: Text
+
+
+class Parts(Struct, gc=False):
+    """A record's parts, ready for the document. ``payloads`` holds them by CloudTrail's names.
+
+    ``error_code`` and ``error_message`` are the record's whatever their type. ``stored`` are members of
+    ``aws.cloudtrail.flattened``, ``leaves`` JSON strings, both beside those of the payloads. ``kept`` says whether
+    parts of this record may be remembered.
+    """
 
     record: Record
     moment: Moment
     origin: Origin
-    values: dict[str, Any]
-    flattened: dict[str, Raw]
-    leaves: list[str]
+    payloads: dict[str, Payload]
     actor: Actor = NOBODY
     tls: Tls = NO_TLS
     insight: InsightPart | None = None
     error_code: Any = UNSET
     error_message: Any = UNSET
-    tags: list[str] = field(default_factory=list)
-    truncated: list[str] = field(default_factory=list)
+    stored: tuple[bytes, ...] = ()
+    leaves: tuple[bytes, ...] = ()
+    tags: list[str] | None = None
+    truncated: list[str] | None = None
+    kept: bool = True
+
+
+def derive_id(record: bytes) -> str:
+    """Return a document's ``_id``: base64url of BLAKE2b-128 over the compact record and nothing else."""
+    return urlsafe_b64encode(blake2b(record, digest_size=16).digest())[:22].decode()
+
+
+def finish(parts: Parts, record: bytes) -> Rendered:
+    """Return the rendered document of ``parts``; ``record`` is the compact record, for its id."""
+    moment, delivered = parts.moment, parts.origin.delivered
+    day = moment.day
+    if delivered is not None and is_misdated(moment, delivered):
+        day = "misdated"
+        parts.tags = [*(parts.tags or ()), day]
+    return Rendered(day, derive_id(record), build(parts), moment.text)
 
 
 def build(parts: Parts) -> bytes:
     """Return the document as one line of JSON."""
-    record, actor = parts.record, parts.actor
-    insight = parts.insight
+    record, actor, payloads, origin, insight = parts.record, parts.actor, parts.payloads, parts.origin, parts.insight
+    request = payloads.get("requestParameters", _NOTHING).value
+    response = payloads.get("responseElements", _NOTHING).value
+    address = address_of(record.source_ip_address) if record.source_ip_address is not UNSET else NO_ADDRESS
+    account, across = _accounts(actor.account, record.recipient_account_id)
+    user, group, names = _people(parts, request, response)
+    siem = actor.siem[across]
+    if parts.truncated:
+        siem += b',"truncated":%b' % encode(parts.truncated)
+    event, cloud, trail = _call(parts, account, response)
+    # The first member of aws.cloudtrail must not have a comma before it.
+    trail += b"".join((*_record_members(record), parts.tls.trail, actor.trail, *_special_members(parts)))
+    return b"".join(
+        (
+            b'{"@timestamp":"',
+            parts.moment.text.encode(),
+            b'"',
+            member("tags", parts.tags) if parts.tags else b"",
+            event,
+            member("id", record.event_id) if record.event_id is not UNSET else b"",
+            origin.event,
+            insight.window if insight is not None else b"",
+            b"}",
+            cloud,
+            user,
+            group,
+            actor.service,
+            address.source,
+            agent_of(record.user_agent) if record.user_agent is not UNSET else b"",
+            parts.tls.tls,
+            _related(parts, names, address.ips, address.hosts, request, response),
+            origin.log,
+            b',"siem":{%b}' % siem[1:] if siem else b"",
+            origin.aws,
+            trail[1:],
+            _payloads(parts, not trail),
+            b"}}}",
+        )
+    )
+
+
+def _call(parts: Parts, account: Text, response: Any) -> tuple[bytes, bytes, bytes]:
+    """Return the opened ``event``, ``cloud``, and the members of ``aws.cloudtrail`` that repeat from call to call."""
+    record, insight = parts.record, parts.insight
     source, action = record.event_source, record.event_name
+    details = parts.payloads.get("serviceEventDetails", _NOTHING).value
     if insight is not None:
-        source, action = insight.fields.event_source or source, insight.fields.event_name or action
-    request, response = parts.values.get("requestParameters"), parts.values.get("responseElements")
-    service = service_name(source) if source else ""
-    user, group, names = _people(parts, service, request, response)
-    account = _account(actor, record)
-    address = address_of(record.source_ip_address) if isinstance(record.source_ip_address, str) else None
-    kind = _class(parts, source, action)
-    stated = outcome(
-        record.event_name,
-        parts.error_code,
-        parts.error_message,
-        response,
-        parts.values.get("serviceEventDetails"),
+        source, action = insight.source or source, insight.name or action
+        stated = "unknown"
+    elif parts.error_code is UNSET and parts.error_message is UNSET and response is None and details is None:
+        stated = "success"
+    else:
+        stated = outcome(record.event_name, parts.error_code, parts.error_message, response, details)
+    call = (kept_call if parts.kept else make_call)(
+        "event" if insight is None else "alert",
+        _class(parts, source, action),
+        stated,
+        source,
+        action,
+        account,
+        record.aws_region,
+        record.event_version,
+        record.event_category,
+        record.event_type,
+        record.api_version,
+        record.read_only,
+        record.management_event,
+        record.recipient_account_id,
+        record.session_credential_from_console,
+        record.vpc_endpoint_id,
+        record.vpc_endpoint_account_id,
     )
-    event = Event(
-        id=record.event_id,
-        kind="event" if insight is None else "alert",
-        category=list(kind.category),
-        type=list(kind.type),
-        action=action,
-        outcome=stated if insight is None else "unknown",
-        provider=source,
-        dataset=_DATASET,
-        module=_MODULE,
-        created=parts.origin.created,
-        ingested=parts.origin.ingested,
-        start=insight.start if insight else UNSET,
-        end=insight.end if insight else UNSET,
-    )
-    cloudtrail = CloudTrail(
-        event_version=record.event_version,
-        event_category=record.event_category,
-        event_type=record.event_type,
-        request_id=record.request_id,
-        api_version=record.api_version,
-        read_only=as_bool(record.read_only),
-        management_event=as_bool(record.management_event),
-        recipient_account_id=record.recipient_account_id,
-        shared_event_id=record.shared_event_id,
-        vpc_endpoint_id=record.vpc_endpoint_id,
-        vpc_endpoint_account_id=record.vpc_endpoint_account_id,
-        session_credential_from_console=as_bool(record.session_credential_from_console),
-        error_code=record.error_code,
-        error_message=record.error_message,
-        resources=_resources(record),
-        addendum=_addendum(record),
-        tls_details=KeyExchange(parts.tls.key_exchange) if parts.tls.key_exchange is not UNSET else UNSET,
-        user_identity=actor.fragment if actor is not NOBODY else UNSET,
-        console_login=_console_login(record, parts.values.get("additionalEventData")),
-        insight=insight.fields if insight else UNSET,
-        flattened=parts.flattened or UNSET,
-        leaves=parts.leaves or UNSET,
-    )
-    document = Document(
-        timestamp=parts.moment.text,
-        tags=parts.tags or UNSET,
-        ecs=ECS,
-        event=event,
-        cloud=make_cloud(account, record.aws_region, source),
-        user=user,
-        group=group,
-        service=make_service(actor.service) if actor.service else UNSET,
-        source=address.fragment if address else UNSET,
-        user_agent=agent_of(record.user_agent) if isinstance(record.user_agent, str) else UNSET,
-        tls=parts.tls.fragment,
-        related=_related(parts, names, address.ips if address else (), address.host if address else None),
-        log=parts.origin.log,
-        siem=_siem(parts, actor, record),
-        aws=Aws(parts.origin.s3, cloudtrail),
-    )
-    return encode(document)
+    return call.event, call.cloud, call.trail
 
 
 def _class(parts: Parts, source: Text, action: Text) -> Class:
-    record = parts.record
-    if parts.insight is not None or record.event_category == "Insight":
+    category = parts.record.event_category
+    if parts.insight is not None or category == "Insight":
         return INSIGHT
-    if record.event_category == "NetworkActivity" or record.event_type == "AwsVpceEvent":
+    if category == "NetworkActivity" or parts.record.event_type == "AwsVpceEvent":
         return ENDPOINT_DENIED if parts.error_code else ENDPOINT_ALLOWED
     return classify(source or "", action or "")
+
+
+def _record_members(record: Record) -> list[bytes]:
+    """Return the members of ``aws.cloudtrail`` that are new in each record."""
+    found: list[bytes] = []
+    if record.request_id is not UNSET:
+        found.append(member("request_id", record.request_id))
+    if record.shared_event_id is not UNSET:
+        found.append(member("shared_event_id", record.shared_event_id))
+    if record.error_code is not UNSET:
+        found.append(member("error_code", record.error_code))
+    if record.error_message is not UNSET:
+        found.append(member("error_message", record.error_message))
+    if record.resources:
+        unique = dict.fromkeys([(resource.arn, resource.account_id, resource.type) for resource in record.resources])
+        found.append(member("resources", [_Resource(*resource) for resource in unique]))
+    if record.addendum is not UNSET:
+        found.append(member("addendum", _Addendum(*structs.astuple(record.addendum))))
+    return found
+
+
+def _special_members(parts: Parts) -> list[bytes]:
+    """Return ``console_login`` and ``insight`` of the events that have one."""
+    found: list[bytes] = []
+    if parts.record.event_name == "ConsoleLogin":
+        additional = parts.payloads.get("additionalEventData", _NOTHING).value
+        if isinstance(additional, dict):
+            data = _ConsoleData(
+                _YES.get(str(additional.get("MobileVersion")), UNSET),
+                _YES.get(str(additional.get("MFAUsed")), UNSET),
+                _text(additional, "LoginTo"),
+            )
+            if data != _NO_CONSOLE_DATA:
+                found.append(member("console_login", {"additional_eventdata": data}))
+    if parts.insight is not None:
+        found.append(parts.insight.trail)
+    return found
+
+
+_NO_CONSOLE_DATA: Final = _ConsoleData(UNSET, UNSET, UNSET)
+
+
+def _payloads(parts: Parts, is_first: bool) -> bytes:
+    """Return ``flattened`` and ``leaves``."""
+    payloads = parts.payloads.values()
+    stored = b",".join([payload.stored for payload in payloads] + [more for more in parts.stored if more])
+    leaves = b",".join(
+        [payload.leaves for payload in payloads if payload.leaves] + [more for more in parts.leaves if more]
+    )
+    found = b""
+    if stored:
+        found = b',"flattened":{%b}' % stored
+    if leaves:
+        found += b',"leaves":[%b]' % leaves
+    return found[1:] if is_first else found
 
 
 def _text(value: Any, key: str) -> Text:
@@ -165,122 +247,95 @@ def _text(value: Any, key: str) -> Text:
     return found if type(found) is str and found else UNSET
 
 
-def _people(
-    parts: Parts, service: str, request: Any, response: Any
-) -> tuple[User | UnsetType, Name | UnsetType, list[str]]:
-    """Return ``user``, ``group`` and the names for ``related.user``."""
+def _people(parts: Parts, request: Any, response: Any) -> tuple[bytes, bytes, tuple[str, ...] | None]:
+    """Return ``user``, ``group`` and the names for ``related.user`` (``None``: the actor's)."""
     actor, record = parts.actor, parts.record
-    target_name, new_name = _text(request, "userName"), _text(request, "newUserName")
-    target_id = _text(response.get("user"), "userId") if isinstance(response, dict) else UNSET
-    name, email = actor.name, actor.email
-    if name is UNSET and record.event_name == "UserAuthentication":
-        name = _text(parts.values.get("additionalEventData"), "UserName")
-        if name and email is UNSET and "@" in name:
-            email = name
-    group: Name | UnsetType = UNSET
-    if service in _GROUP_SERVICES:
-        group_name = _text(request, "groupName")
+    target_name: Text = UNSET
+    new_name: Text = UNSET
+    target_id: Text = UNSET
+    signed_in: Text = UNSET
+    group = b""
+    if isinstance(request, dict):
+        target_name, new_name = _text(request, "userName"), _text(request, "newUserName")
+    if isinstance(response, dict):
+        target_id = _text(response.get("user"), "userId")
+    if record.event_name == "UserAuthentication" and actor.user.name is UNSET:
+        signed_in = _text(parts.payloads.get("additionalEventData", _NOTHING).value, "UserName")
+    if record.event_source in _GROUP_SERVICES:
         group_id = _text(response.get("group"), "groupId") if isinstance(response, dict) else UNSET
-        if group_name or group_id:
-            group = Name(group_id, group_name)
-    names = list(actor.related)
-    for more in (name, target_name, target_id, new_name):
-        if more and more not in names and more != HIDDEN:
-            names.append(more)
-    if actor is NOBODY and not (name or target_name or target_id or new_name):
-        return UNSET, group, names
+        group = member("group", UserName(group_id, _text(request, "groupName")))
+    if not (target_name or new_name or target_id or signed_in):
+        return actor.user_json, group, None
     user = User(
-        actor.id,
-        name,
-        email,
-        actor.kind,
-        Name(target_id, target_name) if target_name or target_id else UNSET,
-        Name(UNSET, new_name) if new_name else UNSET,
+        actor.user.id,
+        actor.user.name or signed_in,
+        actor.user.email or (signed_in if signed_in and "@" in signed_in else UNSET),
+        actor.user.type,
+        UserName(target_id, target_name) if target_name or target_id else UNSET,
+        UserName(UNSET, new_name) if new_name else UNSET,
     )
-    return user, group, names
+    names = actor.related + tuple(
+        [
+            name
+            for name in (signed_in, target_name, target_id, new_name)
+            if name and name != HIDDEN and name not in actor.related
+        ]
+    )
+    return member("user", user), group, tuple(dict.fromkeys(names))
 
 
 def _is_account(text: Text) -> bool:
     return isinstance(text, str) and len(text) == 12 and text.isascii() and text.isdigit()
 
 
-def _account(actor: Actor, record: Record) -> Text:
-    """Return the caller's account; the recipient's if the caller has none (a service, an anonymous caller)."""
-    if _is_account(actor.account):
-        return actor.account
-    return record.recipient_account_id or actor.account or UNSET
+def _accounts(caller: Text, recipient: Text) -> tuple[Text, bool | UnsetType]:
+    """Return the caller's account (the recipient's if the caller has none), and whether the two differ."""
+    if not _is_account(caller):
+        return recipient or caller or UNSET, UNSET
+    return caller, caller != recipient if caller == recipient or _is_account(recipient) else UNSET
 
 
-def _siem(parts: Parts, actor: Actor, record: Record) -> Siem | UnsetType:
-    across: bool | UnsetType = UNSET
-    if _is_account(actor.account) and _is_account(record.recipient_account_id):
-        across = actor.account != record.recipient_account_id
-    session = SiemSession(actor.session_name) if actor.session_name else UNSET
-    if across is UNSET and session is UNSET and not parts.truncated:
-        return UNSET
-    return Siem(across, session, parts.truncated or UNSET)
-
-
-def _resources(record: Record) -> list[ResourceOut] | UnsetType:
-    """Return the resources, each once."""
-    if not record.resources:
-        return UNSET
-    unique = dict.fromkeys([(resource.arn, resource.account_id, resource.type) for resource in record.resources])
-    return [ResourceOut(*resource) for resource in unique]
-
-
-def _addendum(record: Record) -> AddendumOut | UnsetType:
-    addendum = record.addendum
-    if addendum is UNSET or addendum == type(addendum)():
-        return UNSET
-    return AddendumOut(*msgspec.structs.astuple(addendum))
-
-
-def _console_login(record: Record, additional: Any) -> ConsoleLogin | UnsetType:
-    if record.event_name != "ConsoleLogin" or not isinstance(additional, dict):
-        return UNSET
-    data = ConsoleData(
-        mobile_version=_YES.get(str(additional.get("MobileVersion")), UNSET),
-        mfa_used=_YES.get(str(additional.get("MFAUsed")), UNSET),
-        login_to=_text(additional, "LoginTo"),
-    )
-    return ConsoleLogin(data) if data != ConsoleData() else UNSET
-
-
-def _related(parts: Parts, names: list[str], ips: tuple[str, ...], address_host: str | None) -> Related | UnsetType:
-    details = parts.values.get("serviceEventDetails")
-    if isinstance(details, dict):
-        more = _text(details, "sourceIpAddress")
+def _related(
+    parts: Parts,
+    names: tuple[str, ...] | None,
+    ips: tuple[str, ...],
+    hosts: tuple[str, ...],
+    request: Any,
+    response: Any,
+) -> bytes:
+    found = b""
+    if names is not None:
+        found = b',"user":%b' % encode(names)
+    elif parts.actor.related:
+        found = b',"user":%b' % parts.actor.related_json
+    details = parts.payloads.get("serviceEventDetails")
+    if details is not None:
+        more = _text(details.value, "sourceIpAddress")
         if more and is_ip(more) and more not in ips:
             ips = (*ips, more)
-    hosts = [host for host in (parts.tls.host, address_host) if host]
-    hosts += _instances(parts)
-    hashes = [
-        text
-        for payload in (parts.values.get("requestParameters"), parts.values.get("responseElements"))
-        if isinstance(payload, dict)
-        for key in ("codeSha256", "imageDigest")
-        if (text := _text(payload, key))
-    ]
-    if not (names or ips or hosts or hashes):
-        return UNSET
-    return Related(
-        names or UNSET,
-        list(ips) or UNSET,
-        list(dict.fromkeys(hosts)) or UNSET,
-        list(dict.fromkeys(hashes)) or UNSET,
-    )
+    if ips:
+        found += b',"ip":%b' % encode(ips)
+    hosts += parts.tls.hosts + parts.actor.hosts + _instances(parts)
+    if hosts:
+        found += b',"hosts":%b' % encode(tuple(dict.fromkeys(hosts)))
+    hashes = _hashes(request) + _hashes(response)
+    if hashes:
+        found += b',"hash":%b' % encode(tuple(dict.fromkeys(hashes)))
+    return b',"related":{%b}' % found[1:] if found else b""
 
 
-def _instances(parts: Parts) -> list[str]:
-    """Return the EC2 instances that the record names: as a parameter, a resource or the session's name."""
-    found = [value for leaf in parts.leaves if "=i-" in leaf and _INSTANCE.fullmatch(value := leaf.rpartition("=")[2])]
-    found += [
-        resource.arn.rpartition("/")[2]
-        for resource in parts.record.resources or ()
-        if resource.arn and ":instance/i-" in resource.arn
-    ]
-    session = parts.actor.session_name
-    if session and _INSTANCE.fullmatch(session):
-        found.append(session)
+def _hashes(payload: Any) -> list[str]:
+    if not isinstance(payload, dict):
+        return []
+    return [text for key in ("codeSha256", "imageDigest") if (text := _text(payload, key))]
+
+
+def _instances(parts: Parts) -> tuple[str, ...]:
+    """Return the EC2 instances that the record names as a parameter or a resource."""
+    found: tuple[str, ...] = ()
+    for payload in parts.payloads.values():
+        found += payload.instances
+    for resource in parts.record.resources or ():
+        if resource.arn and ":instance/i-" in resource.arn:
+            found += (resource.arn.rpartition("/")[2],)
     return found

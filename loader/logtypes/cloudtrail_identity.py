@@ -5,26 +5,23 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-refe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+import re
+from typing import Final
 
-import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
+from loader.logtypes.cloudtrail_parts import Output, as_bool, member, members
 from loader.logtypes.cloudtrail_record import (
     Attributes,
-    Flag,
     Identity,
     InScopeOf,
-    InvokedByDelegate,
     OnBehalfOf,
     SessionContext,
     SessionIssuer,
     Text,
     WebIdFederationData,
+    encode,
 )
-from loader.logtypes.leaves import MAX_LEVELS, walk_carefully
-from loader.logtypes.residue import stored, write_json
 from loader.logtypes.times import parse_time
 
 #: ``userIdentity.type`` → ``user.type``.
@@ -60,15 +57,13 @@ ID_PREFIXES: Final = {
     "ASIA": "temporary",
 }
 
+#: An EC2 instance's id.
+INSTANCE: Final = re.compile(r"i-(?:[0-9a-f]{17}|[0-9a-f]{8})", re.ASCII)
 #: What CloudTrail writes instead of a name that may be a password typed into the wrong field.
 HIDDEN: Final = "HIDDEN_DUE_TO_SECURITY_REASONS"
 
 
-class _Out(Struct, gc=False):
-    pass
-
-
-class _IssuerOut(_Out):
+class _IssuerOut(Output):
     type: Text
     principal_id: Text
     arn: Text
@@ -76,11 +71,11 @@ class _IssuerOut(_Out):
     user_name: Text
 
 
-class _WebIdOut(_Out):
+class _WebIdOut(Output):
     federated_provider: Text
 
 
-class _ContextOut(_Out):
+class _ContextOut(Output):
     mfa_authenticated: bool | UnsetType
     creation_date: Text
     ec2_role_delivery: Text
@@ -91,23 +86,23 @@ class _ContextOut(_Out):
     web_id_federation_data: _WebIdOut | UnsetType
 
 
-class _ScopeOut(_Out):
+class _ScopeOut(Output):
     issuer_type: Text
     credentials_issued_to: Text
     source_arn: Text
     source_account: Text
 
 
-class _DelegateOut(_Out):
+class _DelegateOut(Output):
     account_id: Text
 
 
-class _BehalfOut(_Out):
+class _BehalfOut(Output):
     user_id: Text
     identity_store_arn: Text
 
 
-class _IdentityOut(_Out):
+class _IdentityOut(Output):
     type: Text
     arn: Text
     account_id: Text
@@ -124,80 +119,134 @@ class _IdentityOut(_Out):
     session_context: _ContextOut | UnsetType
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """What a document says of ``userIdentity``; shared between documents, so nothing in it is ever changed.
+class _Name(Output):
+    name: Text
 
-    ``fragment`` is ``aws.cloudtrail.user_identity``. ``stored`` and ``leaves`` hold what has no typed field there.
-    ``account`` is the caller's account. ``keys`` is the number of JSON keys below ``userIdentity``.
-    """
 
-    fragment: Raw
-    kind: Text
+class _Siem(Output):
+    cross_account: bool | UnsetType
+    session: _Name | UnsetType
+
+
+class UserName(Output):
+    """An id and a name."""
+
+    id: Text
+    name: Text
+
+
+class User(Output):
+    """``user``."""
+
     id: Text
     name: Text
     email: Text
-    session_name: Text
-    service: Text
+    type: Text
+    target: UserName | UnsetType = UNSET
+    changes: UserName | UnsetType = UNSET
+
+
+class Actor(Struct, frozen=True, gc=False):
+    """What a document says of ``userIdentity``; shared between documents, so nothing in it is ever changed.
+
+    ``trail`` is ``aws.cloudtrail.user_identity``, ``user_json`` is ``user`` of a record that names no other user,
+    ``related`` the names for ``related.user``, ``related_json`` the same as JSON, ``account`` the caller's account.
+    ``stored`` and ``leaves`` hold what has no typed field, ``odd_date`` a creation date that is not as it should be.
+    ``siem`` holds the members of ``siem`` by whether the account is not the recipient's (``UNSET``: not known).
+    """
+
+    user: User
+    trail: bytes
+    user_json: bytes
+    service: bytes
     account: Text
     related: tuple[str, ...]
-    stored: Raw | UnsetType
+    related_json: bytes
+    stored: bytes
     leaves: tuple[str, ...]
-    keys: int
+    leaves_json: bytes
+    hosts: tuple[str, ...]
+    siem: dict[bool | UnsetType, bytes]
+    odd_date: Text
 
 
-_encode: Final = msgspec.json.Encoder().encode
-_EMPTY: Final = Identity()
-NOBODY: Final = Actor(Raw(b"{}"), UNSET, UNSET, UNSET, UNSET, UNSET, UNSET, UNSET, (), UNSET, (), 0)
-
-
-def as_bool(flag: Flag) -> bool | UnsetType:
-    """Return a flag that may be written as text."""
-    return flag == "true" if isinstance(flag, str) else flag
-
-
-def actor_of(identity: Identity, residue: dict[str, Any]) -> Actor:
-    """Return the actor of a decoded identity. ``residue`` holds, by CloudTrail's names, what it has no place for.
-
-    Raises:
-        OddPayloadError: the residue is nested too deeply for the fast path.
-    """
-    residue = _with_oddities(identity, residue)
+def actor_of(identity: Identity) -> Actor:
+    """Return the actor of a decoded identity."""
     leaves: list[str] = []
-    kept: Raw | UnsetType = UNSET
-    if residue or identity == _EMPTY:
-        walk_carefully(residue, "userIdentity", leaves.append, MAX_LEVELS)
-        kept = stored(residue, write_json(residue))
-    name = _name(identity)
-    session_name = _session_name(identity)
-    behalf = identity.on_behalf_of or None
-    context = identity.session_context or None
-    person = behalf.user_id if behalf else UNSET
-    principal = identity.principal_id or person
+    out = _identity_out(identity, leaves)
+    context = identity.session_context
+    is_service = identity.type == "AWSService" or (identity.type is UNSET and bool(identity.invoked_by))
+    name, session_name = _name(identity), _session_name(identity)
     email = next((text for text in (name, session_name) if text and "@" in text), UNSET)
-    related = [
-        principal,
+    person = identity.on_behalf_of.user_id if identity.on_behalf_of else UNSET
+    user = User(
+        identity.principal_id or person or UNSET, name, email, "aws_service" if is_service else _kind(identity.type)
+    )
+    session = _Name(session_name) if session_name else UNSET
+    related = related_names(
+        user.id,
         name,
         session_name,
         email.partition("@")[0] if email else UNSET,
         person,
         context.source_identity if context else UNSET,
-    ]
-    is_service = identity.type == "AWSService" or (identity.type is UNSET and bool(identity.invoked_by))
-    return Actor(
-        fragment=Raw(_encode(_identity_out(identity))),
-        kind="aws_service" if is_service else _kind(identity.type),
-        id=principal or UNSET,
-        name=name or UNSET,
-        email=email,
-        session_name=session_name,
-        service=identity.invoked_by if is_service else UNSET,
-        account=identity.account_id,
-        related=tuple(dict.fromkeys([text for text in related if text and text != HIDDEN])),
-        stored=kept,
-        leaves=tuple(leaves),
-        keys=_count(identity),
     )
+    stored_json = b""
+    if context and context.web_id_federation_data and context.web_id_federation_data.attributes is not UNSET:
+        leaves.append(_NO_ATTRIBUTES_LEAF)
+        stored_json = _NO_ATTRIBUTES
+    return Actor(
+        user=user,
+        trail=b',"user_identity":%b' % encode(out),
+        user_json=member("user", user),
+        service=member("service", _Name(identity.invoked_by)) if is_service and identity.invoked_by else b"",
+        account=identity.account_id,
+        related=related,
+        related_json=encode(related),
+        stored=stored_json,
+        leaves=tuple(leaves),
+        leaves_json=encode(leaves)[1:-1],
+        hosts=(session_name,) if session_name and INSTANCE.fullmatch(session_name) else (),
+        siem={across: members(_Siem(across, session)) for across in (True, False, UNSET)},
+        odd_date=_odd_date(identity),
+    )
+
+
+#: What an empty ``webIdFederationData.attributes`` leaves behind; EKS writes it with every call of a pod.
+_NO_ATTRIBUTES: Final = b'"user_identity":{"sessionContext":{"webIdFederationData":{"attributes":{}}}}'
+_NO_ATTRIBUTES_LEAF: Final = "userIdentity.sessionContext.webIdFederationData.attributes={}"
+
+
+def _odd_date(identity: Identity) -> Text:
+    """Return the creation date as it is, unless the typed field says the same."""
+    attributes = identity.session_context.attributes if identity.session_context else UNSET
+    if not attributes or attributes.creation_date is UNSET:
+        return UNSET
+    created = parse_time(attributes.creation_date)
+    return attributes.creation_date if created is None or not created.exact else UNSET
+
+
+def related_names(*names: Text) -> tuple[str, ...]:
+    """Return the names that are names, each once."""
+    return tuple(dict.fromkeys([name for name in names if name and name != HIDDEN]))
+
+
+#: The part for a record without ``userIdentity``.
+NOBODY: Final = Actor(
+    user=User(UNSET, UNSET, UNSET, UNSET),
+    trail=b"",
+    user_json=b"",
+    service=b"",
+    account=UNSET,
+    related=(),
+    related_json=b"[]",
+    stored=b"",
+    leaves=(),
+    leaves_json=b"",
+    hosts=(),
+    siem={across: members(_Siem(across, UNSET)) for across in (True, False, UNSET)},
+    odd_date=UNSET,
+)
 
 
 def _kind(kind: Text) -> Text:
@@ -230,9 +279,15 @@ def _session_name(identity: Identity) -> Text:
     return UNSET
 
 
-def _identity_out(identity: Identity) -> _IdentityOut:
-    key = identity.access_key_id
-    return _IdentityOut(
+def _identity_out(identity: Identity, leaves: list[str]) -> _IdentityOut:
+    """Return ``aws.cloudtrail.user_identity``; an empty object stays one, and is a leaf as well."""
+    key, scope, delegate, behalf = (
+        identity.access_key_id,
+        identity.in_scope_of,
+        identity.invoked_by_delegate,
+        identity.on_behalf_of,
+    )
+    out = _IdentityOut(
         identity.type,
         identity.arn,
         identity.account_id,
@@ -243,24 +298,38 @@ def _identity_out(identity: Identity) -> _IdentityOut:
         identity.invoked_by,
         identity.credential_id,
         identity.identity_provider,
-        _scope_out(identity.in_scope_of) if identity.in_scope_of else UNSET,
-        _DelegateOut(identity.invoked_by_delegate.account_id) if identity.invoked_by_delegate else UNSET,
-        _behalf_out(identity.on_behalf_of) if identity.on_behalf_of else UNSET,
-        _context_out(identity.session_context) if identity.session_context else UNSET,
+        _scope_out(scope) if scope else UNSET,
+        _DelegateOut(delegate.account_id) if delegate else UNSET,
+        _BehalfOut(behalf.user_id, behalf.identity_store_arn) if behalf else UNSET,
+        _context_out(identity.session_context, leaves) if identity.session_context else UNSET,
     )
+    if scope == _EMPTY_SCOPE:
+        leaves.append("userIdentity.inScopeOf={}")
+    if behalf == _EMPTY_BEHALF:
+        leaves.append("userIdentity.onBehalfOf={}")
+    if delegate and delegate.account_id is UNSET:
+        leaves.append("userIdentity.invokedByDelegate={}")
+    if not leaves and encode(out) == b"{}":
+        leaves.append("userIdentity={}")
+    return out
 
 
 def _scope_out(scope: InScopeOf) -> _ScopeOut:
     return _ScopeOut(scope.issuer_type, scope.credentials_issued_to, scope.source_arn, scope.source_account)
 
 
-def _behalf_out(behalf: OnBehalfOf) -> _BehalfOut:
-    return _BehalfOut(behalf.user_id, behalf.identity_store_arn)
-
-
-def _context_out(context: SessionContext) -> _ContextOut:
+def _context_out(context: SessionContext, leaves: list[str]) -> _ContextOut:
     attributes, issuer, web = context.attributes, context.session_issuer, context.web_id_federation_data
+    path = "userIdentity.sessionContext"
     created = parse_time(attributes.creation_date) if attributes and attributes.creation_date else None
+    if issuer == _EMPTY_ISSUER:
+        leaves.append(f"{path}.sessionIssuer={{}}")
+    if web == _EMPTY_WEB:
+        leaves.append(f"{path}.webIdFederationData={{}}")
+    if attributes == _EMPTY_ATTRIBUTES:
+        leaves.append(f"{path}.attributes={{}}")
+    if context == _EMPTY_CONTEXT:
+        leaves.append(f"{path}={{}}")
     return _ContextOut(
         as_bool(attributes.mfa_authenticated) if attributes else UNSET,
         created.text if created else UNSET,
@@ -269,65 +338,17 @@ def _context_out(context: SessionContext) -> _ContextOut:
         as_bool(context.assumed_root),
         context.sign_in_session_arn,
         _IssuerOut(issuer.type, issuer.principal_id, issuer.arn, issuer.account_id, issuer.user_name)
-        if issuer and issuer != SessionIssuer()
+        if issuer
         else UNSET,
-        _WebIdOut(web.federated_provider) if web and web.federated_provider is not UNSET else UNSET,
+        _WebIdOut(web.federated_provider)
+        if web and (web.federated_provider is not UNSET or web.attributes is UNSET)
+        else UNSET,
     )
 
 
-#: Path below ``userIdentity`` of each part that is an object of its own.
-_NESTED: Final[tuple[tuple[str, str, Struct], ...]] = (
-    ("on_behalf_of", "onBehalfOf", OnBehalfOf()),
-    ("in_scope_of", "inScopeOf", InScopeOf()),
-    ("invoked_by_delegate", "invokedByDelegate", InvokedByDelegate()),
-    ("session_context", "sessionContext", SessionContext()),
-)
-_NESTED_IN_CONTEXT: Final[tuple[tuple[str, str, Struct], ...]] = (
-    ("session_issuer", "sessionIssuer", SessionIssuer()),
-    ("web_id_federation_data", "webIdFederationData", WebIdFederationData()),
-    ("attributes", "attributes", Attributes()),
-)
-
-
-def _with_oddities(identity: Identity, residue: dict[str, Any]) -> dict[str, Any]:
-    """Return ``residue`` and what of the identity only looks as if it had a place: empty objects, odd dates."""
-    found: dict[str, Any] = {}
-    context: dict[str, Any] = {}
-    if identity.session_context:
-        for attribute, name, empty in _NESTED_IN_CONTEXT:
-            if getattr(identity.session_context, attribute) == empty:
-                context[name] = {}
-        web = identity.session_context.web_id_federation_data
-        if web and web.attributes is not UNSET:
-            context["webIdFederationData"] = {"attributes": {}}
-        attributes = identity.session_context.attributes
-        if attributes and attributes.creation_date is not UNSET:
-            created = parse_time(attributes.creation_date)
-            if created is None or not created.exact:
-                context["attributes"] = {"creationDate": attributes.creation_date}
-    for attribute, name, empty in _NESTED:
-        if getattr(identity, attribute) == empty:
-            found[name] = {}
-    if context:
-        found["sessionContext"] = context
-    return _merged(found, residue) if residue else found
-
-
-def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return both trees as one; ``second`` has the last word."""
-    merged = dict(first)
-    for name, value in second.items():
-        mine = merged.get(name)
-        merged[name] = _merged(mine, value) if isinstance(mine, dict) and type(value) is dict else value
-    return merged
-
-
-def _count(struct: Struct) -> int:
-    """Return the number of JSON keys that ``struct`` was decoded from."""
-    keys = 0
-    for value in msgspec.structs.astuple(struct):
-        if value is not UNSET:
-            keys += 1
-            if isinstance(value, Struct):
-                keys += _count(value)
-    return keys
+_EMPTY_SCOPE: Final = InScopeOf()
+_EMPTY_BEHALF: Final = OnBehalfOf()
+_EMPTY_ISSUER: Final = SessionIssuer()
+_EMPTY_WEB: Final = WebIdFederationData()
+_EMPTY_ATTRIBUTES: Final = Attributes()
+_EMPTY_CONTEXT: Final = SessionContext()

@@ -7,26 +7,45 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-insights-f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from math import isfinite
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
-from loader.logtypes.cloudtrail_document import Insight
+from loader.logtypes.cloudtrail_parts import Output, member, members
 from loader.logtypes.cloudtrail_record import Text
-from loader.logtypes.leaves import Number
+from loader.logtypes.leaves import Number, number_text
 from loader.logtypes.times import Moment
 
 
-@dataclass(frozen=True, slots=True)
-class InsightPart:
-    """What a document says of an Insight: the fields, and the window of unusual activity."""
+class _Insight(Output):
+    """``aws.cloudtrail.insight``."""
 
-    fields: Insight
+    type: Text
+    state: Text
+    event_source: Text
+    event_name: Text
+    error_code: Text
+    baseline_average: float | UnsetType
+    insight_average: float | UnsetType
+    ratio: float | UnsetType
+    insight_duration_minutes: float | UnsetType
+    baseline_duration_minutes: float | UnsetType
+
+
+class _Window(Output):
     start: Text
     end: Text
+
+
+class InsightPart(Struct, frozen=True, gc=False):
+    """What a document says of an Insight: whose activity, the window as members of ``event``, and its own fields."""
+
+    source: Text
+    name: Text
+    window: bytes
+    trail: bytes
 
 
 def insight_of(details: Any, others: Mapping[str, Any], moment: Moment) -> InsightPart | None:
@@ -46,23 +65,23 @@ def insight_of(details: Any, others: Mapping[str, Any], moment: Moment) -> Insig
         return None
     minutes = _number(statistics.get("insightDuration"))
     kind, state, source, name, code = [text if type(text) is str else UNSET for text in names]
-    fields = Insight(
-        type=kind,
-        state=state,
-        event_source=source,
-        event_name=name,
-        error_code=code,
-        baseline_average=baseline,
-        insight_average=average,
-        ratio=_ratio(average, baseline),
-        insight_duration_minutes=minutes,
-        baseline_duration_minutes=_number(statistics.get("baselineDuration")),
+    fields = _Insight(
+        kind,
+        state,
+        source,
+        name,
+        code,
+        baseline,
+        average,
+        _ratio(average, baseline),
+        minutes,
+        _number(statistics.get("baselineDuration")),
     )
     start: Text = moment.text if state == "Start" else UNSET
     end: Text = moment.text if state == "End" else UNSET
     if end is not UNSET and isinstance(minutes, float):
         start = _before(moment, minutes)
-    return InsightPart(fields, start, end)
+    return InsightPart(source, name, members(_Window(start, end)), member("insight", fields))
 
 
 def _dict(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -71,10 +90,10 @@ def _dict(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | UnsetType:
-    if isinstance(value, bool) or not isinstance(value, (int, float, Number)):
+    if isinstance(value, bool) or not isinstance(value, (int, Number, Raw)):
         return UNSET
     try:
-        number = float(value)
+        number = float(number_text(value))
     except (ValueError, OverflowError):
         return UNSET
     return number if isfinite(number) else UNSET

@@ -1,34 +1,49 @@
 """The parts of a document that repeat from record to record: made once, kept as JSON, shared.
 
-Every cache here is bounded in entries, and keys longer than :data:`LONGEST_KEY` are not kept: a caller can fill some of
-these fields with anything.
+Each part is one or more members of a JSON object, every one with a comma before it (``,"source":{...}``), or nothing.
+Every cache here is bounded in entries, and texts that a caller can choose are only kept when they are short.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeVar
 
-import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from loader.ecs import ECS_VERSION
-from loader.logtypes.cloudtrail_record import Text, TlsDetails
-from loader.logtypes.cloudtrail_taxonomy import service_name
+from loader.logtypes.cloudtrail_record import Flag, Text, TlsDetails, encode
+from loader.logtypes.cloudtrail_taxonomy import Class, service_name
 from loader.logtypes.model import ObjectContext
 from loader.logtypes.network import foreign_host, ips_in, is_ip
 from loader.logtypes.times import Moment, delivery
 from loader.logtypes.user_agent import parse_user_agent
 
-LONGEST_KEY: Final = 1024
+_LONGEST_KEPT: Final = 1024
 _T = TypeVar("_T")
 
-_encode: Final = msgspec.json.Encoder().encode
+DATASET: Final = "aws.cloudtrail"
+_MODULE: Final = "aws"
 
-ECS: Final = Raw(_encode({"version": ECS_VERSION}))
+
+class Output(Struct, gc=False):
+    """A JSON object of a document; what is ``UNSET`` is left out."""
+
+
+def members(output: Struct) -> bytes:
+    """Return the members of an object, each with a comma before it."""
+    inner = encode(output)[1:-1]
+    return b"," + inner if inner else b""
+
+
+def member(name: str, value: object) -> bytes:
+    """Return ``,"name":value``; nothing for an object that is empty or ``UNSET``."""
+    if value is UNSET:
+        return b""
+    inner = encode(value)
+    return b"" if inner == b"{}" else b',"%b":%b' % (name.encode(), inner)
 
 
 def _kept(size: int) -> Callable[[Callable[[str], _T]], Callable[[str], _T]]:
@@ -38,152 +53,214 @@ def _kept(size: int) -> Callable[[Callable[[str], _T]], Callable[[str], _T]]:
         kept = lru_cache(maxsize=size)(make)
 
         def call(text: str) -> _T:
-            return kept(text) if len(text) <= LONGEST_KEY else make(text)
+            return kept(text) if len(text) <= _LONGEST_KEPT else make(text)
 
         return call
 
     return decorate
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What a document says of the object its record was in. ``delivered`` is ``None`` if the key does not say."""
+class Origin(Struct, frozen=True, gc=False):
+    """What a document says of the object its record was in. ``delivered`` is ``None`` if the key does not say.
 
-    log: Raw
-    s3: Raw
-    created: Text
-    ingested: str
+    ``event`` goes into ``event``, ``log`` to the top. ``aws`` opens ``aws`` and ``aws.cloudtrail``.
+    """
+
+    event: bytes
+    log: bytes
+    aws: bytes
     delivered: Moment | None
 
 
 def origin_of(context: ObjectContext) -> Origin:
     """Return the part for one object."""
     delivered = delivery(context.key)
-    bucket = {"name": context.bucket, "arn": f"arn:aws:s3:::{context.bucket}"}
+    times = {"created": delivered.text} if delivered else {}
+    path = f"s3://{context.bucket}/{context.key}"
+    s3 = {"bucket": {"name": context.bucket}, "object": {"key": context.key}}
     return Origin(
-        log=Raw(_encode({"file": {"path": f"s3://{context.bucket}/{context.key}"}})),
-        s3=Raw(_encode({"bucket": bucket, "object": {"key": context.key}})),
-        created=delivered.text if delivered else UNSET,
-        ingested=context.ingested,
+        event=b"," + encode({**times, "ingested": context.ingested})[1:-1],
+        log=member("log", {"file": {"path": path}}),
+        aws=b',"aws":{"s3":%b,"cloudtrail":{' % encode(s3),
         delivered=delivered,
     )
 
 
-class _Source(Struct, gc=False):
+class _Id(Output):
+    id: Text
+
+
+class _Name(Output):
+    name: Text
+
+
+class _Cloud(Output):
+    provider: str
+    account: _Id | UnsetType
+    region: Text
+    service: _Name | UnsetType
+
+
+class _Event(Output):
+    kind: str
+    category: tuple[str, ...]
+    type: tuple[str, ...]
+    action: Text
+    outcome: str
+    provider: Text
+    dataset: str
+    module: str
+
+
+class _Trail(Output):
+    event_version: Text
+    event_category: Text
+    event_type: Text
+    api_version: Text
+    read_only: bool | UnsetType
+    management_event: bool | UnsetType
+    recipient_account_id: Text
+    session_credential_from_console: bool | UnsetType
+    vpc_endpoint_id: Text
+    vpc_endpoint_account_id: Text
+
+
+class Call(Struct, frozen=True, gc=False):
+    """What all records of one kind of call share: ``event`` (open), ``cloud``, and members of ``aws.cloudtrail``."""
+
+    event: bytes
+    cloud: bytes
+    trail: bytes
+
+
+_ECS: Final = member("ecs", {"version": ECS_VERSION})
+
+
+def make_call(
+    kind: str,
+    classes: Class,
+    outcome: str,
+    provider: Text,
+    action: Text,
+    account: Text,
+    region: Text,
+    event_version: Text,
+    event_category: Text,
+    event_type: Text,
+    api_version: Text,
+    read_only: Flag,
+    management_event: Flag,
+    recipient_account_id: Text,
+    session_credential_from_console: Flag,
+    vpc_endpoint_id: Text,
+    vpc_endpoint_account_id: Text,
+) -> Call:
+    """Return the part for a kind of call."""
+    event = _Event(kind, classes.category, classes.type, action, outcome, provider, DATASET, _MODULE)
+    service = _Name(service_name(provider)) if provider else UNSET
+    return Call(
+        event=b'%b,"event":%b' % (_ECS, encode(event)[:-1]),
+        cloud=member("cloud", _Cloud("aws", _Id(account) if account is not UNSET else UNSET, region, service)),
+        trail=members(
+            _Trail(
+                event_version,
+                event_category,
+                event_type,
+                api_version,
+                as_bool(read_only),
+                as_bool(management_event),
+                recipient_account_id,
+                as_bool(session_credential_from_console),
+                vpc_endpoint_id,
+                vpc_endpoint_account_id,
+            )
+        ),
+    )
+
+
+kept_call: Final = lru_cache(maxsize=4096)(make_call)
+
+
+def as_bool(flag: Flag) -> bool | UnsetType:
+    """Return a flag that may be written as text."""
+    return flag == "true" if isinstance(flag, str) else flag
+
+
+class _Source(Output):
     address: str
     ip: Text
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True, gc=False):
     """``source``, and what it adds to ``related``."""
 
-    fragment: Raw
+    source: bytes
     ips: tuple[str, ...]
-    host: str | None
+    hosts: tuple[str, ...]
 
 
 @_kept(16384)
 def address_of(text: str) -> Address:
     """Return the part for ``sourceIPAddress``."""
-    return Address(Raw(_encode(_Source(text, text if is_ip(text) else UNSET))), tuple(ips_in(text)), foreign_host(text))
+    host = foreign_host(text)
+    return Address(
+        member("source", _Source(text, text if is_ip(text) else UNSET)), tuple(ips_in(text)), (host,) if host else ()
+    )
 
 
-class _System(Struct, gc=False):
+NO_ADDRESS: Final = Address(b"", (), ())
+
+
+class _System(Output):
     name: Text
     version: Text
     full: Text
 
 
-class _Device(Struct, gc=False):
-    name: str
-
-
-class _Agent(Struct, gc=False):
+class _Agent(Output):
     original: str
     name: Text
     version: Text
     os: _System | UnsetType
-    device: _Device | UnsetType
+    device: _Name | UnsetType
 
 
-@_kept(8192)
-def agent_of(text: str) -> Raw:
+@_kept(4096)
+def agent_of(text: str) -> bytes:
     """Return the part for ``userAgent``."""
     agent = parse_user_agent(text)
     system = _System(agent.os_name, agent.os_version or UNSET, agent.os_full or UNSET) if agent.os_name else UNSET
-    return Raw(
-        _encode(
-            _Agent(
-                text,
-                agent.name or UNSET,
-                agent.version or UNSET,
-                system,
-                _Device(agent.device) if agent.device else UNSET,
-            )
-        )
-    )
+    device = _Name(agent.device) if agent.device else UNSET
+    return member("user_agent", _Agent(text, agent.name or UNSET, agent.version or UNSET, system, device))
 
 
-class _Id(Struct, gc=False):
-    id: str
-
-
-class _ServiceName(Struct, gc=False):
-    name: str
-
-
-class _Cloud(Struct, gc=False):
-    provider: str
-    account: _Id | UnsetType
-    region: Text
-    service: _ServiceName | UnsetType
-
-
-def make_cloud(account: Text, region: Text, source: Text) -> Raw:
-    """Return ``cloud``."""
-    return Raw(
-        _encode(
-            _Cloud(
-                "aws",
-                _Id(account) if isinstance(account, str) else UNSET,
-                region,
-                _ServiceName(service_name(source)) if source else UNSET,
-            )
-        )
-    )
-
-
-@lru_cache(maxsize=8192)
-def make_service(name: str) -> Raw:
-    """Return ``service``."""
-    return Raw(_encode(_ServiceName(name)))
-
-
-class _Client(Struct, gc=False):
+class _ServerName(Output):
     server_name: str
 
 
-class _Tls(Struct, gc=False):
+class _Tls(Output):
     version: Text
     version_protocol: Text
     cipher: Text
-    client: _Client | UnsetType
+    client: _ServerName | UnsetType
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """``tls`` and what belongs to it. ``odd`` says that the version is none; ``keys`` is the number of JSON keys."""
+class _KeyExchange(Output):
+    key_exchange: str
 
-    fragment: Raw | UnsetType
-    key_exchange: Text
-    host: str | None
+
+class Tls(Struct, frozen=True, gc=False):
+    """``tls``, the members of ``aws.cloudtrail`` that go with it, and leaves. ``odd`` says that the version is none."""
+
+    tls: bytes
+    trail: bytes
+    hosts: tuple[str, ...]
     leaves: tuple[str, ...]
-    keys: int
+    leaves_json: bytes
     odd: bool
 
 
-NO_TLS: Final = Tls(UNSET, UNSET, None, (), 0, odd=False)
+NO_TLS: Final = Tls(b"", b"", (), (), b"", odd=False)
 
 _TLS_VERSION: Final = re.compile(r"(?:(TLS|SSL)[v_ ]?)?(\d(?:[._]\d)?)", re.ASCII | re.IGNORECASE)
 
@@ -193,7 +270,7 @@ def tls_of(details: TlsDetails) -> Tls:
     version: Text = UNSET
     protocol: Text = UNSET
     leaves: tuple[str, ...] = ()
-    odd = details == TlsDetails()
+    odd = all(value is UNSET for value in structs.astuple(details))
     if details.tls_version is not UNSET:
         match = _TLS_VERSION.fullmatch(details.tls_version)
         if match:
@@ -202,14 +279,15 @@ def tls_of(details: TlsDetails) -> Tls:
             leaves = (f"tlsDetails.tlsVersion={details.tls_version}",)
         else:
             odd = True
-    name = details.client_provided_host_header
-    known = msgspec.structs.astuple(details)
-    fragment = _Tls(version, protocol, details.cipher_suite, _Client(name) if isinstance(name, str) else UNSET)
+    name, exchange = details.client_provided_host_header, details.key_exchange
+    host = foreign_host(name) if name else None
     return Tls(
-        fragment=Raw(_encode(fragment)) if fragment != _Tls(UNSET, UNSET, UNSET, UNSET) else UNSET,
-        key_exchange=details.key_exchange,
-        host=foreign_host(name) if name else None,
+        tls=member(
+            "tls", _Tls(version, protocol, details.cipher_suite, _ServerName(name) if name is not UNSET else UNSET)
+        ),
+        trail=member("tls_details", _KeyExchange(exchange)) if exchange is not UNSET else b"",
+        hosts=(host,) if host else (),
         leaves=leaves,
-        keys=sum(value is not UNSET for value in known),
+        leaves_json=encode(leaves)[1:-1],
         odd=odd,
     )

@@ -22,8 +22,11 @@ Texts: TypeAlias = str | list[str] | UnsetType
 NO_PAYLOAD: Final = Raw()
 
 
-class _Input(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
-    """What all parts of a record have in common."""
+class _Input(Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False):
+    """What all parts of a record have in common.
+
+    Encoding such a part gives what it was decoded from, in its shortest form (see ``is_plain``).
+    """
 
 
 class Attributes(_Input):
@@ -169,6 +172,10 @@ class Record(_Input):
     edge_device_details: Raw = NO_PAYLOAD
 
 
+class AnyRecord(Record, forbid_unknown_fields=False):
+    """A record that may have more keys; these are passed over."""
+
+
 #: Attribute of :class:`Record` → key in the record, for the payloads that analysts search by CloudTrail's own names.
 PAYLOADS: Final = {
     "request_parameters": "requestParameters",
@@ -181,7 +188,18 @@ PAYLOADS: Final = {
 }
 
 decode_record: Final = msgspec.json.Decoder(Record).decode
+decode_any_record: Final = msgspec.json.Decoder(AnyRecord).decode
 decode_identity: Final = msgspec.json.Decoder(Identity).decode
 decode_tls: Final = msgspec.json.Decoder(TlsDetails).decode
 #: One level of an object, whatever its keys are; a doubled key gives its last value.
 decode_members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+encode: Final = msgspec.json.Encoder().encode
+
+
+def is_plain(decoded: object, raw: bytes | Raw) -> bool:
+    """Return whether ``decoded`` is all there is in ``raw``: no white space, no doubled key, no needless escape.
+
+    Encoding gives the shortest JSON for a value, so JSON of the same length has nothing else in it. Raw parts count as
+    they are.
+    """
+    return len(encode(decoded)) == len(raw)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -11,8 +10,20 @@ import msgspec
 from msgspec import Raw, Struct
 
 from loader.errors import RecordError
-from loader.logtypes.cloudtrail_record import Flag, Identity, Record, Resource, Text, Texts, TlsDetails, decode_members
-from loader.logtypes.leaves import Doubled, escape_key, levels, parse_exactly
+from loader.logtypes.cloudtrail_record import (
+    Flag,
+    Identity,
+    NoAttributes,
+    Record,
+    Resource,
+    Text,
+    Texts,
+    TlsDetails,
+    decode_members,
+    is_plain,
+)
+from loader.logtypes.leaves import Doubled, decode_payload, escape_key, levels, parse_exactly
+from loader.logtypes.residue import may_hold_long_number
 
 #: A record nested deeper is refused: no real one comes near, and Python's stack is not endless.
 DEEPEST: Final = 200
@@ -23,10 +34,11 @@ _ESCAPE: Final = re.compile(
 )
 
 _S = TypeVar("_S", bound=Struct)
+#: JSON key → attribute and type of a struct's field.
+_Fields = dict[str, tuple[str, Any]]
 
 
-@dataclass(slots=True)
-class Salvage:
+class Salvage(Struct):
     """A record taken apart. ``values`` holds the decoded value of each top-level key, ``members`` its JSON.
 
     ``residue`` holds, by CloudTrail's names, what has no typed place: the whole values of top-level keys that are
@@ -35,12 +47,12 @@ class Salvage:
     """
 
     record: Record
+    identity: Identity | None
+    tls: TlsDetails | None
     values: dict[str, Any]
     members: dict[str, Raw]
-    identity: Identity | None = None
-    tls: TlsDetails | None = None
-    residue: dict[str, Any] = field(default_factory=dict)
-    doubled: dict[str, list[Any]] = field(default_factory=dict)
+    residue: dict[str, Any]
+    doubled: dict[str, list[Any]]
 
 
 def compact(raw: bytes) -> bytes:
@@ -61,6 +73,7 @@ def repair(raw: bytes) -> bytes:
     r"""Return JSON ``raw`` with everything spelled out that is no Unicode text: a lone ``\ud800`` becomes ``\\ud800``.
 
     A byte that is not UTF-8 becomes the text ``\udcff`` (for 0xff; as Python's ``surrogateescape``). Nothing is lost.
+    What needs no repair is returned itself.
     """
     try:
         raw.decode()
@@ -71,7 +84,8 @@ def repair(raw: bytes) -> bytes:
         ).encode()
     if b"\\ud" not in raw and b"\\uD" not in raw:
         return raw
-    return _ESCAPE.sub(lambda match: b"\\\\" + match.group(1) if match.group(1) else match.group(), raw)
+    repaired = _ESCAPE.sub(lambda match: b"\\\\" + match.group(1) if match.group(1) else match.group(), raw)
+    return raw if repaired == raw else repaired
 
 
 def _too_deep() -> RecordError:
@@ -84,56 +98,90 @@ def take_apart(raw: bytes) -> Salvage:
     Raises:
         RecordError: not JSON, no object, nested too deeply, or without a textual ``eventTime``.
     """
-    if levels(raw) > DEEPEST:
-        raise _too_deep()
-    try:
-        tree = parse_exactly(raw.decode())
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"not JSON: {error}", kind="invalid_json") from None
+    tree = _parse(raw)
     if not isinstance(tree, dict):
         raise RecordError("a record is a JSON object", kind="not_an_object")
     if "eventTime" not in tree:
         raise RecordError("the record has no eventTime", kind="no_event_time")
     if type(tree["eventTime"]) is not str:
         raise RecordError("eventTime is not text", kind="bad_event_time")
-    doubled: dict[str, list[Any]] = {}
     members = decode_members(raw)
+    doubled: dict[str, list[Any]] = {}
     fitting, residue = _sort(tree, Record, "", doubled, members)
-    salvage = Salvage(Record(**fitting), dict(tree), members, residue=residue, doubled=doubled)
-    salvage.identity = _part(salvage, "userIdentity", Identity)
-    salvage.tls = _part(salvage, "tlsDetails", TlsDetails)
-    return salvage
+    return Salvage(
+        Record(**fitting),
+        _part(tree, "userIdentity", Identity, residue, doubled),
+        _part(tree, "tlsDetails", TlsDetails, residue, doubled),
+        tree,
+        members,
+        residue,
+        doubled,
+    )
 
 
-def _part(salvage: Salvage, key: str, struct: type[_S]) -> _S | None:
-    """Return the part below ``key``, whose oddities take its place in the residue."""
-    value = salvage.values.get(key)
+def _parse(raw: bytes) -> Any:
+    """Return the value of a record's JSON, exactly: the quick decoder's if nothing in it could have been lost."""
+    if levels(raw) > DEEPEST:
+        raise _too_deep()
+    try:
+        value = decode_payload(raw)
+        if is_plain(value, raw) and not may_hold_long_number(raw):
+            return value
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        pass  # the careful parser judges
+    try:
+        return parse_exactly(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not JSON: {error}", kind="invalid_json") from None
+
+
+def _part(
+    tree: dict[str, Any], key: str, struct: type[_S], residue: dict[str, Any], doubled: dict[str, list[Any]]
+) -> _S | None:
+    """Return the part of a record below ``key``; its oddities take its place in the residue."""
+    value = tree.get(key)
     if not isinstance(value, dict):
         return None
-    fitting, odd = _sort(value, struct, f"{key}.", salvage.doubled, {})
-    del salvage.residue[key]
-    if odd or not value:
-        salvage.residue[key] = odd
-    return struct(**fitting)
+    fitting, odd = _sort(value, struct, f"{key}.", doubled, {})
+    del residue[key]
+    if odd:
+        residue[key] = odd
+    return struct(**fitting) if fitting or not value else None
 
 
 @cache
-def _fields(struct: type[Struct]) -> dict[str, tuple[str, Any]]:
-    """Return JSON key → attribute and type."""
-    return {found.encode_name: (found.name, found.type) for found in msgspec.structs.fields(struct)}
+def _fields(struct: type[Struct]) -> _Fields:
+    return {found.encode_name: (found.name, _kind(found.type)) for found in msgspec.structs.fields(struct)}
+
+
+def _kind(annotation: Any) -> Any:
+    """Return what a field takes: an annotation of ``_SIMPLE``, or a struct."""
+    if annotation in _SIMPLE:
+        return Text if annotation is str else annotation
+    candidates = getattr(annotation, "__args__", (annotation,))
+    return next((item for item in candidates if isinstance(item, type) and issubclass(item, Struct)), list[Resource])
+
+
+_SIMPLE: Final = (Text, Flag, Texts, Raw, str)
 
 
 def _sort(
     tree: dict[str, Any], struct: type[Struct], path: str, doubled: dict[str, list[Any]], members: dict[str, Raw]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Sort the members of ``tree`` into those that fit ``struct``, by attribute, and the residue, by key."""
-    if isinstance(tree, Doubled):
+    if type(tree) is Doubled:
         _note_doubled(tree, path, doubled)
     fields = _fields(struct)
     fitting: dict[str, Any] = {}
     residue: dict[str, Any] = {}
     for key, value in tree.items():
         attribute, kind = fields.get(key, ("", None))
+        if kind is Text:
+            if type(value) is str:
+                fitting[attribute] = value
+            else:
+                residue[key] = value
+            continue
         typed, odd = _typed(key, value, kind, path, doubled, members)
         if typed is not None:
             fitting[attribute] = typed
@@ -154,28 +202,26 @@ def _typed(
     key: str, value: Any, kind: Any, path: str, doubled: dict[str, list[Any]], members: dict[str, Raw]
 ) -> tuple[Any, tuple[Any] | None]:
     """Return ``value`` as ``kind`` wants it (``None``: it does not fit), and what of it does not fit, in a tuple."""
-    if kind in (Text, str):
-        return (value, None) if type(value) is str else (None, (value,))
-    if kind == Flag:
-        fits = isinstance(value, bool) or (type(value) is str and value in ("true", "false"))
+    if kind is Flag:
+        fits = type(value) is bool or (type(value) is str and value in ("true", "false"))
         return (value, None) if fits else (None, (value,))
     if kind is Raw:
-        # userIdentity and tlsDetails are parts of their own, below.
+        # userIdentity and tlsDetails are parts of their own; `_part` takes them back out of the residue.
         return (None, (value,)) if key in ("userIdentity", "tlsDetails") else (members[key], None)
-    if kind == Texts:
+    if kind is Texts:
         fits = type(value) is str or (
             isinstance(value, list) and bool(value) and all(type(element) is str for element in value)
         )
         return (value, None) if fits else (None, (value,))
-    if isinstance(value, dict) and (nested := _nested_struct(kind)):
-        fitting, odd = _sort(value, nested, f"{path}{key}.", doubled, {})
-        return nested(**fitting), (odd,) if odd or not value else None
-    if isinstance(value, list) and kind == _RESOURCES:
-        return _resources(value, doubled)
-    return None, (value,)
-
-
-_RESOURCES: Final = next(found.type for found in msgspec.structs.fields(Record) if found.name == "resources")
+    if kind == list[Resource]:
+        return _resources(value, doubled) if isinstance(value, list) else (None, (value,))
+    if kind is None or kind is NoAttributes or not isinstance(value, dict):
+        return None, (value,)
+    fitting, odd = _sort(value, kind, f"{path}{key}.", doubled, {})
+    if not value:
+        # Below userIdentity an empty object has a typed place, see cloudtrail_identity.
+        return kind(), None if path else (value,)
+    return kind(**fitting) if fitting else None, (odd,) if odd else None
 
 
 def _resources(values: list[Any], doubled: dict[str, list[Any]]) -> tuple[list[Resource] | None, tuple[Any] | None]:
@@ -191,10 +237,3 @@ def _resources(values: list[Any], doubled: dict[str, list[Any]]) -> tuple[list[R
         if rest or not value:
             odd.append(rest)
     return typed or None, (odd,) if odd or not values else None
-
-
-@cache
-def _nested_struct(kind: Any) -> type[Struct] | None:
-    """Return the struct in ``SomeStruct | UnsetType``."""
-    candidates = getattr(kind, "__args__", (kind,))
-    return next((item for item in candidates if isinstance(item, type) and issubclass(item, Struct)), None)

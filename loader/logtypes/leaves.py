@@ -1,6 +1,6 @@
 r"""A JSON payload → its leaves, one ``path=value`` each (docs/adr/0002).
 
-Payloads are decoded by :data:`decode_payload` (fast) or :func:`parse_exactly` (careful); both give dictionaries, lists,
+Payloads are decoded by :data:`decode_payload` (fast) or :func:`parse_exactly` (careful). Both give dictionaries, lists,
 strings, numbers, booleans and ``None``, and both walkers here list the same leaves for the same payload.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
 #: A payload nested deeper is stored as a JSON string: a payload nested some hundreds deep can stop the search server.
 MAX_LEVELS: Final = 19
@@ -22,8 +24,7 @@ SAFE_LENGTH: Final = MAX_TERM_BYTES // 4
 
 #: The characters whose lower case is longer in UTF-8, by one byte each (all of Unicode 16 was tried).
 _GROWING: Final = re.compile("[\u023a\u023e]")
-_NEGATIVE_ZERO: Final = re.compile(rb"[:\[,]-0[,\]}]|^-0$")
-_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+_BRACKET: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
 
 
 class Number(str):
@@ -43,15 +44,12 @@ class Doubled(dict[str, Any]):
 
 
 class OddPayloadError(Exception):
-    """The payload is nothing for the fast walker: nested too deeply, or with the number ``-0``."""
+    """The payload is nothing for the fast path."""
 
 
-class _ZeroError(Exception):
-    """The fast walker met a zero; whether it is negative is lost by then."""
-
-
-#: Bytes of JSON → Python values. Raises :class:`msgspec.MsgspecError`, RecursionError or UnicodeDecodeError.
-decode_payload: Final = msgspec.json.Decoder(float_hook=Number).decode
+#: Bytes of JSON → Python values; numbers with a fraction or an exponent stay as they are written.
+#: Raises :class:`msgspec.MsgspecError`, RecursionError or UnicodeDecodeError.
+decode_payload: Final = msgspec.json.Decoder(float_hook=Raw).decode
 
 
 def parse_exactly(text: str) -> Any:
@@ -76,7 +74,10 @@ def _reject_constant(name: str) -> Any:
 
 
 def levels(raw: bytes) -> int:
-    """Return how deeply JSON ``raw`` is nested: 0 for a scalar, 1 for ``{}``."""
+    """Return how deeply JSON ``raw`` is nested, 0 for a scalar; or, if it cannot be deep, how deeply at most."""
+    most = raw.count(b"{") + raw.count(b"[")
+    if most <= MAX_LEVELS:
+        return most
     depth = deepest = 0
     for match in _BRACKET.finditer(raw):
         if match.lastindex == 1:
@@ -97,88 +98,72 @@ def pairs_of(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     return value.pairs if type(value) is Doubled else value.items()
 
 
-def leaves_of(value: Any, path: str, raw: bytes) -> tuple[list[str], int]:
-    """Return the leaves of ``value``, decoded from ``raw`` by :data:`decode_payload`, and the number of its keys.
-
-    Raises:
-        OddPayloadError: nested deeper than :data:`MAX_LEVELS`, or with the number ``-0``: use :func:`walk_carefully`.
-    """
-    leaves: list[str] = []
-    if b"=" not in raw and b"\\" not in raw:
-        try:
-            return leaves, _walk(value, path, leaves.append, MAX_LEVELS)
-        except _ZeroError:
-            leaves.clear()
-    if _NEGATIVE_ZERO.search(raw):
-        raise OddPayloadError
-    return leaves, walk_carefully(value, path, leaves.append, MAX_LEVELS)
+def number_text(value: Any) -> str:
+    """Return the text of a decoded number."""
+    return bytes(value).decode() if isinstance(value, Raw) else str(value)
 
 
-def _walk(value: Any, path: str, out: Callable[[str], Any], room: int) -> int:  # noqa: C901 - the hot loop
-    """Give the leaves of ``value`` to ``out`` and return the number of keys; no key needs an escape."""
-    kind = type(value)
-    if kind is dict:
-        if not room:
-            raise OddPayloadError
-        if not value:
-            out(f"{path}={{}}")
-            return 0
-        keys = len(value)
-        for key, inner in value.items():
-            if type(inner) is str:
-                out(f"{path}.{key}={inner}")
-            else:
-                keys += _walk(inner, f"{path}.{key}", out, room - 1)
-        return keys
-    if kind is list:
-        if not room:
-            raise OddPayloadError
-        if not value:
-            out(f"{path}=[]")
-        return sum([_walk(inner, path, out, room - 1) for inner in value])
-    if value is None:
-        out(path)
-    elif value is True:
-        out(f"{path}=true")
-    elif value is False:
-        out(f"{path}=false")
-    elif value == 0:
-        raise _ZeroError
-    else:
-        out(f"{path}={value}")
-    return 0
-
-
-def walk_carefully(value: Any, path: str, out: Callable[[str], Any], room: int) -> int:
-    """Give the leaves of any ``value`` to ``out`` and return the number of keys. ``room`` is the levels allowed.
+def walk_plainly(value: Any, path: str, out: Callable[[str], Any], room: int) -> None:
+    """Give the leaves of ``value`` to ``out``; no key may need an escape. ``room`` is the levels allowed.
 
     Raises:
         OddPayloadError: nested deeper than ``room``.
     """
-    if isinstance(value, dict):
+    kind = type(value)
+    if kind is dict and value:
         if not room:
             raise OddPayloadError
-        if not value:
-            out(f"{path}={{}}")
-            return 0
-        keys = 0
+        for key, inner in value.items():
+            if type(inner) is str:
+                out(f"{path}.{key}={inner}")
+            else:
+                walk_plainly(inner, f"{path}.{key}", out, room - 1)
+    elif kind is list and value:
+        if not room:
+            raise OddPayloadError
+        for inner in value:
+            if type(inner) is str:
+                out(f"{path}={inner}")
+            else:
+                walk_plainly(inner, path, out, room - 1)
+    else:
+        out(_scalar_leaf(value, path, room))
+
+
+def walk_carefully(value: Any, path: str, out: Callable[[str], Any], room: int) -> None:
+    """Give the leaves of any ``value`` to ``out``. ``room`` is the levels allowed.
+
+    Raises:
+        OddPayloadError: nested deeper than ``room``.
+    """
+    if isinstance(value, dict) and value:
+        if not room:
+            raise OddPayloadError
         for key, inner in pairs_of(value):
             # A path longer than a term is cut already: copying it for each leaf below would cost without end.
-            keys += 1 + walk_carefully(inner, f"{path}.{escape_key(key)}"[:MAX_TERM_BYTES], out, room - 1)
-        return keys
-    if isinstance(value, list):
+            walk_carefully(inner, f"{path}.{escape_key(key)}"[:MAX_TERM_BYTES], out, room - 1)
+    elif isinstance(value, list) and value:
         if not room:
             raise OddPayloadError
-        if not value:
-            out(f"{path}=[]")
-        return sum([walk_carefully(inner, path, out, room - 1) for inner in value])
-    if value is None:
-        out(path)
-    elif isinstance(value, bool):
-        out(f"{path}=true" if value else f"{path}=false")
+        for inner in value:
+            walk_carefully(inner, path, out, room - 1)
     else:
-        out(f"{path}={value}")
-    return 0
+        out(_scalar_leaf(value, path, room))
+
+
+def _scalar_leaf(value: Any, path: str, room: int) -> str:
+    """Return the leaf of what has nothing below it."""
+    if value is None:
+        return path
+    if value is True:
+        return f"{path}=true"
+    if value is False:
+        return f"{path}=false"
+    if isinstance(value, (dict, list)):
+        if not room:
+            raise OddPayloadError
+        return f"{path}={{}}" if isinstance(value, dict) else f"{path}=[]"
+    return f"{path}={number_text(value)}"
 
 
 def fit_term(leaf: str) -> str:
@@ -188,3 +173,45 @@ def fit_term(leaf: str) -> str:
     while (excess := len(leaf.encode()) + len(_GROWING.findall(leaf)) - MAX_TERM_BYTES) > 0:
         leaf = leaf[: len(leaf) - max(1, excess // 4)]
     return leaf
+
+
+class _FullError(Exception):
+    """The leaves take more room than they may."""
+
+
+class Leaves:
+    """Collects leaves; cuts those that are too long for a term, and stops when there are too many.
+
+    ``room`` is the number of characters that all leaves may have together. ``cut`` names what was cut, once each.
+    """
+
+    #: A path that is itself too long to be named.
+    ALL: Final = "aws.cloudtrail.leaves"
+
+    def __init__(self, room: int) -> None:
+        self.found: list[str] = []
+        self.cut: dict[str, None] = {}
+        self._room = room
+
+    def take(self, leaf: str) -> None:
+        """Take a leaf, if there is room."""
+        if self._room >= 0:
+            with suppress(_FullError):
+                self._add(leaf)
+
+    def _add(self, leaf: str) -> None:
+        fitting = fit_term(leaf)
+        if fitting is not leaf:
+            path = leaf.partition("=")[0]
+            self.cut[path if len(path) <= 1024 else self.ALL] = None
+        self._room -= len(fitting)
+        if self._room < 0:
+            self.cut[self.ALL] = None
+            raise _FullError
+        self.found.append(fitting)
+
+    def walk(self, value: Any, path: str, levels_allowed: int) -> None:
+        """List the leaves of ``value``, as far as there is room."""
+        if self._room >= 0:
+            with suppress(_FullError):
+                walk_carefully(value, path, self._add, levels_allowed)

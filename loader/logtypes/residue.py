@@ -1,7 +1,8 @@
-"""What has no typed place in a document → JSON that any strict parser on the server takes."""
+"""JSON as a strict parser on the server takes it."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,8 @@ from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, levels, pairs_of
 
 #: Strict parsers refuse longer ones (Jackson's StreamReadConstraints: 1,000 for a number, 50,000 for a key).
 _LONGEST_NUMBER: Final = 1000
-_LONGEST_KEY: Final = 50_000
+LONGEST_KEY: Final = 50_000
+_LONG_NUMBER: Final = re.compile(rb"[\d.eE+-]{%d}" % (_LONGEST_NUMBER + 1))
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -27,27 +29,33 @@ def write_json(value: Any) -> bytes:
     return _encode(value)
 
 
-def is_storable(value: Any, raw: bytes) -> bool:
-    """Return whether a strict parser takes JSON ``raw``, whose value is ``value``, as it is."""
-    return levels(raw) <= MAX_LEVELS and _is_plain(value)
+def stored(value: Any, raw: bytes) -> bytes:
+    """Return ``raw`` (compact JSON of ``value``) as it goes into a document: as it is, or else in a JSON string."""
+    return raw if levels(raw) <= MAX_LEVELS and _is_strict(value, raw) else quoted(raw)
 
 
-def stored(value: Any, raw: bytes) -> Raw:
-    """Return ``raw`` (compact JSON) as it goes into a document: as it is, or else as a JSON string that holds it."""
-    return Raw(raw if is_storable(value, raw) else _encode(raw.decode()))
+def quoted(raw: bytes) -> bytes:
+    """Return ``raw`` as a JSON string."""
+    return _encode(raw.decode())
 
 
-def _is_plain(value: Any) -> bool:
-    """Return whether no key is doubled and no key or number too long. ``value`` is no deeper than Python's stack."""
+def may_hold_long_number(raw: bytes) -> bool:
+    """Return whether JSON ``raw`` may hold a number that is too long for a strict parser."""
+    return len(raw) > _LONGEST_NUMBER and _LONG_NUMBER.search(raw) is not None
+
+
+def _is_strict(value: Any, raw: bytes) -> bool:
+    """Return whether no key is doubled and no key or number is too long. ``value`` is no deeper than Python's stack."""
     if isinstance(value, dict):
         return type(value) is not Doubled and all(
-            len(key) <= _LONGEST_KEY and (type(inner) is str or _is_plain(inner)) for key, inner in value.items()
+            len(key) <= LONGEST_KEY and (type(inner) is str or _is_strict(inner, raw)) for key, inner in value.items()
         )
     if isinstance(value, list):
-        return all(type(inner) is str or _is_plain(inner) for inner in value)
-    return not isinstance(value, Number) or len(value) <= _LONGEST_NUMBER
+        return all(type(inner) is str or _is_strict(inner, raw) for inner in value)
+    return len(raw) <= _LONGEST_NUMBER or not isinstance(value, (Number, Raw, int)) or _is_short(value)
 
 
-def quoted(text: str) -> Raw:
-    """Return ``text`` as a JSON string."""
-    return Raw(_encode(text))
+def _is_short(number: Any) -> bool:
+    return (
+        isinstance(number, bool) or len(number if isinstance(number, (Number, Raw)) else str(number)) <= _LONGEST_NUMBER
+    )

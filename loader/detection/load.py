@@ -79,7 +79,7 @@ def load_rules(paths: Iterable[Path | str]) -> RuleSet:
                 problems.append(Problem(path, line, "rule", error.message, hint=error.hint))
                 continue
             lines[rule.where] = known
-            if rule.status in ("unsupported", "deprecated"):
+            if rule.status == "unsupported":
                 skipped.append(rule)
                 problems.append(Problem(path, rule.line, "skipped", f"status is {rule.status}", "notice"))
             else:

@@ -30,6 +30,8 @@ _SPACE: Ranges = ((9, 13), (32, 32))
 #: Wildcard patterns one expression may become, and repeats that are written out.
 _MAX_WILDCARDS = 32
 _MAX_REPEAT = 100
+#: Sets of fewer characters are walked, larger ones compared with the table of letters that have case.
+_SMALL = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,12 +313,12 @@ def _category(name: str) -> Ranges:
 @lru_cache(maxsize=1024)
 def closure(ranges: Ranges) -> Ranges:
     """Return ``ranges`` with every other case of its letters."""
-    added = [
-        (ord(other), ord(other))
-        for member, group in variants().items()
-        if _holds(ranges, ord(member))
-        for other in group
-    ]
+    known = variants()
+    if sum(high - low for low, high in ranges) < _SMALL:
+        members = [chr(point) for low, high in ranges for point in range(low, high + 1) if chr(point) in known]
+    else:
+        members = [member for member in known if _holds(ranges, ord(member))]
+    added = {(ord(other), ord(other)) for member in members for other in known[member]}
     return _merged([*ranges, *added])
 
 

@@ -28,6 +28,6 @@ WORKDIR /opt/siem
 # A number, so that `runAsNonRoot` can be checked.
 USER 10001:10001
 # Healthy: Python starts, the settings are usable and the cluster answers. One-off containers end before it matters.
-HEALTHCHECK --interval=60s --timeout=20s --start-period=30s --retries=3 CMD ["siem", "cluster", "plan", "--json"]
+HEALTHCHECK --interval=60s --timeout=20s --start-period=30s --retries=3 CMD ["siem", "mappings", "plan", "--json"]
 ENTRYPOINT ["siem"]
 CMD ["--help"]

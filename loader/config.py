@@ -44,6 +44,11 @@ class Settings(BaseSettings):
 
     drop_filters: Path | None = Field(None, description="YAML file of filters that drop events; none by default")
 
+    # --- keeping ---------------------------------------------------------------------------------------------------
+    hot_days: int = Field(14, ge=1, description="days an index of events is hot")
+    warm_days: int = Field(90, ge=2, description="days until an index of events turns from warm to cold")
+    delete_days: int = Field(730, ge=3, description="days until an index of events is deleted")
+
     # --- local stack -------------------------------------------------------------------------------------------
     cache_dir: Path | None = Field(None, description="where the local stack keeps downloads, data and logs")
 

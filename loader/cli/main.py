@@ -20,7 +20,7 @@ _COMMANDS = {
     "down": "loader.cli.down",
     "status": "loader.cli.status",
     "load": "loader.cli.load",
-    "cluster": "loader.cli.cluster",
+    "mappings": "loader.cli.mappings",
     "normalise": "loader.cli.normalise",
     "rules": "loader.cli.rules",
     "detect": "loader.cli.detect",

@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 
 from loader.clock import Clock, SystemClock
 from loader.config import Settings
+from loader.identity.writer import SessionWriter
 from loader.index.bulk import BulkWriter
 from loader.index.client import make_client
 from loader.index.gate import IndexGate
@@ -20,6 +21,7 @@ from loader.ingest.messages import MessageHandler
 from loader.ingest.metrics import Metrics
 from loader.ingest.objects import ObjectLoader
 from loader.ingest.report import ObjectReport
+from loader.ingest.sessions import SessionKeeper
 from loader.source.fetch import Fetch, s3_fetch
 from loader.source.objects import Limits
 
@@ -87,11 +89,13 @@ def assemble(
     cluster = cluster or make_client(settings, pool=settings.workers + 4)
     dead_letters = DeadLetterOffice(cluster, clock=clock)
     gate = IndexGate(cluster, clock=clock, per_hour=settings.new_indices_per_hour)
+    writer = BulkWriter(cluster, clock=clock, gate=gate)
     loader = ObjectLoader(
         fetch=fetch or s3_fetch(aws_client(settings, "s3")),
-        writer=BulkWriter(cluster, clock=clock, gate=gate),
+        writer=writer,
         dead_letters=dead_letters,
         ledger=Ledger(cluster),
+        sessions=SessionKeeper(SessionWriter(writer), dead_letters),
         clock=clock,
         limits=Limits(buffer=settings.object_max_bytes, record=settings.record_max_bytes),
         bulk_max_bytes=settings.bulk_max_bytes,

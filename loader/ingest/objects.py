@@ -8,6 +8,7 @@ from datetime import datetime
 
 from loader.clock import Clock, rfc3339
 from loader.errors import RecordError, SiemError, SourceError
+from loader.identity.model import Edge
 from loader.index.bulk import BulkWriter, Item
 from loader.index.ledger import Ledger
 from loader.index.outcomes import Outcome
@@ -15,6 +16,7 @@ from loader.index.parked import DeadLetter, DeadLetterOffice
 from loader.ingest.filters import Drop, keep_all
 from loader.ingest.report import ObjectReport
 from loader.ingest.route import is_trail_delivery, route
+from loader.ingest.sessions import SessionKeeper, edges_of
 from loader.logtypes.model import LogType, ObjectContext
 from loader.source.fetch import Fetch, TransientSourceError
 from loader.source.objects import Broken, Limits, ObjectRef, Piece
@@ -56,6 +58,7 @@ class ObjectLoader:
         writer: BulkWriter,
         dead_letters: DeadLetterOffice,
         ledger: Ledger,
+        sessions: SessionKeeper,
         clock: Clock,
         limits: Limits,
         bulk_max_bytes: int,
@@ -65,6 +68,7 @@ class ObjectLoader:
         self._writer = writer
         self._dead_letters = dead_letters
         self._ledger = ledger
+        self._sessions = sessions
         self._clock = clock
         self._limits = limits
         self._bulk_max_bytes = bulk_max_bytes
@@ -97,6 +101,7 @@ class ObjectLoader:
         context = ObjectContext(ref.bucket, ref.key, rfc3339(self._clock.now()))
         batch = _Batch()
         letters: list[DeadLetter] = []
+        issued: list[Edge] = []
         waiting = 0
         try:
             for piece in read_pieces(self._fetch(ref), self._limits, members=not is_trail_delivery(ref.key)):
@@ -115,9 +120,11 @@ class ObjectLoader:
                         break
                 else:
                     batch.add(made)
+                    issued += edges_of(made.raw)
                     if batch.size >= self._bulk_max_bytes:
                         self._write(log_type, batch, context, report)
-                        batch = _Batch()
+                        self._sessions.keep(ref, issued)
+                        batch, issued = _Batch(), []
         except TransientSourceError:
             raise
         except SourceError as error:
@@ -127,6 +134,7 @@ class ObjectLoader:
             letters.append(DeadLetter(ref, "fetch", error.kind, str(error)))
         if batch.items:
             self._write(log_type, batch, context, report)
+        self._sessions.keep(ref, issued)
         self._park(letters, report)
 
     def _normalise(
@@ -237,7 +245,7 @@ def _hold_if_suspicious(report: ObjectReport) -> None:
             raise SuspiciousRejectionsError(
                 f"{count} of {report.counts.read} records were refused with {reason}",
                 where=report.ref.uri,
-                hint="Compare the templates in the cluster with mappings/ (siem cluster plan), then let it retry.",
+                hint="Compare the templates in the cluster with mappings/ (siem mappings plan), then let it retry.",
             )
 
 

@@ -136,14 +136,14 @@ def test_a_bad_record_stays_a_dead_letter_with_its_place(siem: Run, tmp_path: Pa
 
 
 def test_templates_are_planned_and_applied_once(siem: Run) -> None:
-    planned = as_json(siem("cluster", "plan", "--json"))
+    planned = as_json(siem("mappings", "plan", "--json"))
     assert planned["applied"] is False
     assert set(planned["templates"].values()) == {"keep"}
-    assert set(as_json(siem("cluster", "init", "--json"))["templates"].values()) == {"keep"}
+    assert set(as_json(siem("mappings", "apply", "--json"))["templates"].values()) == {"keep"}
 
 
 def test_a_cluster_that_is_away_is_said_plainly(siem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIEM_CLUSTER_URL", "http://127.0.0.1:9")
-    result = siem("cluster", "plan")
+    result = siem("mappings", "plan")
     assert result.exit_code == 1
     assert "127.0.0.1:9" in str(result.exception) or "template" in str(result.exception)

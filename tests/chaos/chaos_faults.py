@@ -30,6 +30,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "sqs": ("busy_503", "error_500", "drop_before", "drop_after", "delay"),
 }
 
+#: Every loaded object asks the queue several times: at the same rate, most faults would be the queue's.
+_SHARE = {"bulk": 1.0, "node": 0.6, "s3": 1.0, "sqs": 0.35}
 #: So often in a row at most does one kind of request fail: a schedule tests recovery, not a place that never answers.
 _MAX_IN_A_ROW = 6
 
@@ -68,7 +70,7 @@ class Schedule:
         """Return the fault for the next request of this kind, or ``None``."""
         with self._lock:
             dice = self._dice[kind]
-            fails, fault = dice.random() < self._rate, dice.choice(FAULTS[kind])
+            fails, fault = dice.random() < self._rate * _SHARE[kind], dice.choice(FAULTS[kind])
             if not fails or sum(self.done.values()) >= self.budget or self._row[kind] >= _MAX_IN_A_ROW:
                 self._row[kind] = 0
                 return None

@@ -131,7 +131,7 @@ class Harness:
         self.schedule.budget = 0  # from here on everything works again
 
     def _blow(self, node: FaultProxy) -> None:
-        if self.dice.random() < 0.75:
+        if self.dice.random() < 0.85:
             victim = self.dice.choice(self._running)
             victim.send_signal(signal.SIGKILL)
             self.schedule.count("worker: kill -9")

@@ -84,7 +84,7 @@ def test_a_long_schedule_on_a_node_that_is_stopped_and_started(own_stack: LocalS
         files_a_round=30,
         records_a_file=100,
         workers=3,
-        pause_s=(3.0, 9.0),
+        pause_s=(1.0, 5.0),
     )
     verdict = Harness(
         long, node_url=status.node.url, aws_url=status.aws.url, log_dir=tmp_path, stop_node=stop_node

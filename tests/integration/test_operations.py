@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ def siem(templates: OpenSearch, servers: Any, monkeypatch: pytest.MonkeyPatch) -
     return run
 
 
+@pytest.fixture
+def bucket() -> str:
+    """A name that no earlier run on the same servers has used."""
+    return f"operations-{uuid.uuid4().hex[:12]}"
+
+
 def as_json(result: Result) -> Any:
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return json.loads(result.stdout)
@@ -66,54 +73,54 @@ def test_folders_files_and_standard_input_are_loaded_once(siem: Run, tmp_path: P
     assert (piped["records"], piped["duplicates"]) == (1, 1)
 
 
-def test_an_s3_backfill_needs_days_and_loads_only_those(siem: Run, aws: Any) -> None:
-    aws.s3.create_bucket(Bucket="operations")
+def test_an_s3_backfill_needs_days_and_loads_only_those(siem: Run, aws: Any, bucket: str) -> None:
+    aws.s3.create_bucket(Bucket=bucket)
     for day in (1, 2, 3):
         folder = f"AWSLogs/123456789012/CloudTrail/us-east-1/2026/11/0{day}"
         key = f"{folder}/123456789012_CloudTrail_us-east-1_202611{day:02d}T1000Z_x.json.gz"
         body = log_file({**RECORD, "eventTime": f"2026-11-0{day}T09:55:00Z", "eventID": f"s3-{day}"})
-        aws.s3.put_object(Bucket="operations", Key=key, Body=body)
-    assert siem("load", "backfill", "s3://operations").exit_code == 2
+        aws.s3.put_object(Bucket=bucket, Key=key, Body=body)
+    assert siem("load", "backfill", f"s3://{bucket}").exit_code == 2
     listed = as_json(
-        siem("load", "backfill", "s3://operations", "--from", "2026-11-01", "--to", "2026-11-02", "--dry-run", "--json")
+        siem("load", "backfill", f"s3://{bucket}", "--from", "2026-11-01", "--to", "2026-11-02", "--dry-run", "--json")
     )
     assert listed["objects"] == 2
-    loaded = as_json(
-        siem("load", "backfill", "s3://operations", "--from", "2026-11-01", "--to", "2026-11-02", "--json")
-    )
+    loaded = as_json(siem("load", "backfill", f"s3://{bucket}", "--from", "2026-11-01", "--to", "2026-11-02", "--json"))
     assert (loaded["objects"], loaded["indexed"]) == (2, 2)
     found = as_json(
-        siem("load", "find", "s3://operations/AWSLogs/123456789012/CloudTrail/us-east-1/2026/11/01/", "--json")
+        siem("load", "find", f"s3://{bucket}/AWSLogs/123456789012/CloudTrail/us-east-1/2026/11/01/", "--json")
     )
     assert [(entry["outcome"], entry["read"], entry["indexed"], entry["balanced"]) for entry in found["objects"]] == [
         ("loaded", 1, 1, True)
     ]
     assert found["objects"][0]["first_event"] == "2026-11-01T09:55:00Z"
     assert siem("load", "find", "2026/11/03").exit_code == 1
-    again = as_json(siem("load", "backfill", "s3://operations", "--from", "2026-11-01", "--to", "2026-11-02", "--json"))
+    again = as_json(siem("load", "backfill", f"s3://{bucket}", "--from", "2026-11-01", "--to", "2026-11-02", "--json"))
     assert (again["indexed"], again["duplicates"]) == (0, 2)
     entry = as_json(siem("load", "find", "T1000Z_x", "--json"))["objects"][0]
     assert (entry["loads"], entry["indexed"], entry["latest"]["duplicates"]) == (2, 1, 1)
 
 
-def test_a_missing_object_is_parked_shown_and_loaded_by_replay_once_it_is_there(siem: Run, aws: Any) -> None:
-    aws.s3.create_bucket(Bucket="later")
-    url = aws.sqs.create_queue(QueueName="later")["QueueUrl"]
+def test_a_missing_object_is_parked_shown_and_loaded_by_replay_once_it_is_there(
+    siem: Run, aws: Any, bucket: str
+) -> None:
+    aws.s3.create_bucket(Bucket=bucket)
+    url = aws.sqs.create_queue(QueueName=bucket)["QueueUrl"]
     event = {
         "eventSource": "aws:s3",
         "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": "later"}, "object": {"key": "late.json.gz"}},
+        "s3": {"bucket": {"name": bucket}, "object": {"key": "late.json.gz"}},
     }
     aws.sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"Records": [event]}))
     worked = as_json(siem("load", "worker", "--drain", "--queue", url, "--log-level", "ERROR"))
     assert (worked["parked"], worked["dead_lettered"], worked["balanced"]) == ({"missing": 1}, 1, True)
     status = siem("status")
     assert status.exit_code == 0
-    assert "s3://later/late.json.gz" in status.stdout
+    assert f"s3://{bucket}/late.json.gz" in status.stdout
     assert as_json(siem("load", "replay", "--dry-run", "--json")) == {"waiting": {"missing": 1}}
     assert as_json(siem("load", "replay", "--json")) == {"done": {}, "left": {"missing": 1}}
 
-    aws.s3.put_object(Bucket="later", Key="late.json.gz", Body=log_file({**RECORD, "eventID": "late"}))
+    aws.s3.put_object(Bucket=bucket, Key="late.json.gz", Body=log_file({**RECORD, "eventID": "late"}))
     assert as_json(siem("load", "replay", "--json")) == {"done": {"object": 1}, "left": {}}
     assert as_json(siem("load", "replay", "--dry-run", "--json")) == {"waiting": {}}
     assert as_json(siem("load", "find", "late.json.gz", "--json"))["objects"][0]["outcome"] == "loaded"

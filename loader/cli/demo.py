@@ -146,7 +146,7 @@ def run_demo(settings: Settings, files: list[Path], folder: Path, dashboards: Pa
     summary = Summary(totals, len(files), documents - before, documents)
     with _bar(bars, "Running the rules", 1) as advance:
         pack = compile_rules(load_rules([rules_dir()]))
-        report = run_once(cluster, pack.rules, clock=clock, options=RunOptions(start="past"))
+        report = run_once(cluster, pack.alerting, clock=clock, options=RunOptions(start="past"))
         summary.alerts_new = report.alerts_new
         summary.problems = [f"{problem.where}: {problem.message}" for problem in pack.errors]
         summary.problems += [f"{name}: {error}" for name, error in report.errors.items()]

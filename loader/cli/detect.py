@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
 import click
 
-from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, table
+from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
 from loader.detection.compile import Pack, compile_rules, load_variables
 from loader.detection.load import load_rules
 from loader.detection.report import RunReport
 from loader.detection.run import RunOptions, run_once
-from loader.errors import ClusterError
+from loader.detection.schedule import Schedule, run_forever
 from loader.index.client import make_client
 from loader.project import rules_dir
 from loader.telemetry import configure_logging
-
-log = logging.getLogger(__name__)
 
 rules_option = click.option(
     "--rules",
@@ -69,39 +67,51 @@ def run_command(
 ) -> None:
     """Examine what no rule has examined yet, and write alerts.
 
-    Progress is kept in the cluster: after downtime the gap is examined, and nothing is examined twice. One rule's
-    error does not stop the others; with --once it ends in exit code 1.
+    Progress is kept in the cluster: after downtime the gap is examined, and nothing is examined twice. Any number of
+    detectors may run; one works, the others wait to take over. One rule's error does not stop the others; with --once
+    it ends in exit code 1.
     """
     configure_logging("WARNING")
     client = make_client(settings_for_cluster(quiet=as_json))
-    pack = read_pack(folders, variables)
-    for problem in pack.errors:
-        error_console().print(f"not run: {problem.where}: {problem.message}", markup=False)
-    stop = threading.Event()
-    if not once:
-
-        def ask(_number: int, _frame: FrameType | None) -> None:
-            stop.set()
-
-        signal.signal(signal.SIGTERM, ask)
-        signal.signal(signal.SIGINT, ask)
     clock = SystemClock()
     options = RunOptions(start="now" if start == "now" else "past")
-    while True:
-        try:
-            report = run_once(client, pack.rules, clock=clock, options=options)
-        except ClusterError as error:
-            if once:
-                raise
-            log.error("a cycle failed; the next one examines what it did not", extra={"error": str(error)})
-        else:
-            print_json(report.as_dict()) if as_json else _print(report)
-            if once:
-                if report.errors or pack.errors:
-                    raise click.exceptions.Exit(1)
-                return
-        if stop.wait(interval):
-            return
+    if once:
+        pack = _say_errors(read_pack(folders, variables))
+        report = run_once(client, pack.alerting, clock=clock, options=options)
+        _show(report, as_json=as_json)
+        if report.errors or pack.errors:
+            raise click.exceptions.Exit(1)
+        return
+    stop = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    # Read before each cycle: changed rules are noticed without a restart.
+    run_forever(
+        client,
+        lambda: _say_errors(read_pack(folders, variables)).alerting,
+        clock=clock,
+        stop=stop,
+        options=options,
+        schedule=Schedule(interval=timedelta(seconds=interval)),
+        on_report=lambda report: _show(report, as_json=as_json),
+    )
+
+
+def _say_errors(pack: Pack) -> Pack:
+    for problem in pack.errors:
+        error_console().print(f"not run: {shown_path(problem.where)}: {problem.message}", markup=False)
+    return pack
+
+
+def _show(report: RunReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        _print(report)
 
 
 def _print(report: RunReport) -> None:

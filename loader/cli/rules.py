@@ -34,9 +34,7 @@ def list_command(folders: tuple[Path, ...], level: str | None, as_json: bool) ->
     """List the rules by severity."""
     pack = read_pack(folders, None)
     order = list(LEVEL_STYLES)
-    heads: list[Rule] = [entry.rule for entry in pack.rules]
-    heads += [entry.rule for entry in pack.correlations]
-    found = [rule for rule in heads if level in (None, rule.level)]
+    found: list[Rule] = [entry.rule for entry in pack.alerting if level in (None, entry.rule.level)]
     found.sort(key=lambda rule: (order.index(rule.level), rule.name))
     if as_json:
         print_json(

@@ -52,6 +52,11 @@ class Pack:
     engine: Engine = "opensearch"
 
     @property
+    def alerting(self) -> tuple[CompiledRule | CompiledCorrelation, ...]:
+        """Return what raises alerts by itself: rules and correlations."""
+        return (*self.rules, *self.correlations)
+
+    @property
     def errors(self) -> tuple[Problem, ...]:
         """Return the problems that cost a rule."""
         return tuple(problem for problem in self.problems if problem.severity == "error")

@@ -80,9 +80,7 @@ def test_real_records_give_the_same_leaves_and_at_least_three_rules_fire(referen
         counts[match.rule.name] = counts.get(match.rule.name, 0) + 1
         stored = json.loads(json.dumps(match.document))
         stored["aws"]["cloudtrail"].pop("leaves", None)
-        assert sorted(Event(stored, SCHEMA).leaves(), key=str) == sorted(
-            Event(match.document, SCHEMA).leaves(), key=str
-        )
+        assert payloads(stored) == payloads(match.document)
     assert counts == {
         "aws_cloudtrail_trail_changed": 8,
         "aws_cloudtrail_unauthorized_call": 60,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
+from rich.text import Text
 
 from loader.cli.detect import read_pack, rules_option, variables_option
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
@@ -15,7 +15,8 @@ from loader.detection.compile import Pack, compile_rules, load_variables
 from loader.detection.lint import check
 from loader.detection.load import load_rules
 from loader.detection.model import CompiledRule, Problem, Rule
-from loader.detection.testing import Match, Unreadable, match_files, run_tests
+from loader.detection.offline import correlation_fires, count_alerts, triggers
+from loader.detection.testing import Located, Unreadable, read_files, run_tests
 from loader.errors import RuleError
 from loader.local.trail import find_log_files
 from loader.project import rules_dir
@@ -100,7 +101,7 @@ def test_command(folders: tuple[Path, ...], variables: Path | None, as_json: boo
 
     Ends with exit code 1 if a rule does not fire where it should, or fires on a near miss.
     """
-    results = run_tests(read_pack(folders, variables))
+    results = run_tests(read_pack(folders, variables), correlation_fires)
     failed = [result for result in results if not result.passed]
     if as_json:
         print_json(
@@ -126,43 +127,56 @@ def test_command(folders: tuple[Path, ...], variables: Path | None, as_json: boo
 @variables_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a match, one a line.")
 def match_command(paths: tuple[Path, ...], folders: tuple[Path, ...], variables: Path | None, as_json: bool) -> None:
-    """Show which rules fire on raw log files or folders of them: no server needed.
+    """Show which rules and correlations fire on raw log files or folders of them: no server needed.
 
-    Every single event that matches is counted, without suppression; correlations are not evaluated here.
+    Counted are the events that match (for a correlation: those that complete it), and the alerts they would be folded
+    into by the rule's suppression.
     """
     pack = read_pack(folders, variables)
     files = [file for path in paths for file in find_log_files(path)]
-    found: list[Match] = []
-    unreadable: list[Unreadable] = []
-    for result in match_files(files, pack):
-        if isinstance(result, Unreadable):
-            unreadable.append(result)
+    located: list[Located] = []
+    unreadable = 0
+    for found in read_files(files):
+        if isinstance(found, Unreadable):
+            unreadable += 1
+            error_console().print(f"{found.where}: {found.message}", markup=False)
         else:
-            found.append(result)
-            if as_json:
-                print_json(_match(result))
-    for problem in unreadable:
-        error_console().print(f"{problem.where}: {problem.message}", markup=False)
-    if not as_json:
+            located.append(found)
+    events = [found.event for found in located]
+    fired = [(node, hits) for node in pack.alerting if (hits := triggers(node, events))]
+    if as_json:
+        for node, hits in fired:
+            for hit in hits:
+                print_json(_match(node.rule, located[int(hit.event.id)]))
+    else:
         order = list(LEVEL_STYLES)
-        counts = Counter(match.rule.uuid for match in found)
-        rules = {match.rule.uuid: match.rule for match in found}
-        chosen = sorted(rules.values(), key=lambda rule: (order.index(rule.level), -counts[rule.uuid]))
-        rows = [(rule.level, rule.name, rule.title, counts[rule.uuid]) for rule in chosen]
-        console().print(table(None, ["severity", "rule", "title", "events"], rows, right=[3]))
-        console().print(f"{len(found)} matches of {len(rules)} rules in {len(files)} files")
+        fired.sort(key=lambda entry: (order.index(entry[0].rule.level), -len(entry[1])))
+        rows = [
+            (
+                Text(node.rule.level, LEVEL_STYLES[node.rule.level]),
+                node.rule.name,
+                node.rule.title,
+                len(hits),
+                count_alerts(node, hits),
+            )
+            for node, hits in fired
+        ]
+        console().print(table(None, ["severity", "rule", "title", "events", "alerts"], rows, right=[3, 4]))
+        console().print(
+            f"{len(fired)} of {len(pack.alerting)} rules fire on {len(events)} records in {len(files)} files"
+        )
     if unreadable:
         raise click.exceptions.Exit(1)
 
 
-def _match(match: Match) -> dict[str, object]:
+def _match(rule: Rule, found: Located) -> dict[str, object]:
     return {
-        "rule": match.rule.name,
-        "id": match.rule.uuid,
-        "level": match.rule.level,
-        "where": match.where,
-        "@timestamp": match.timestamp,
-        "event": match.id,
+        "rule": rule.name,
+        "id": rule.uuid,
+        "level": rule.level,
+        "where": shown_path(found.where),
+        "@timestamp": found.event.source.get("@timestamp"),
+        "event": found.id,
     }
 
 

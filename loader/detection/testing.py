@@ -77,8 +77,17 @@ def run_tests(pack: Pack, correlate: Correlate | None = None) -> list[RuleTest]:
     return sorted(results, key=lambda result: result.rule.where)
 
 
-def match_files(paths: Iterable[Path], pack: Pack, source: Source = AWS_CLOUDTRAIL) -> Iterator[Match | Unreadable]:
-    """Yield what fires on the raw log files at ``paths`` (JSON, gzipped or not), record by record.
+@dataclass(frozen=True, slots=True)
+class Located:
+    """One record as the document it becomes, and where it was read."""
+
+    where: str
+    id: str
+    event: Event
+
+
+def read_files(paths: Iterable[Path], source: Source = AWS_CLOUDTRAIL) -> Iterator[Located | Unreadable]:
+    """Yield the documents of the raw log files at ``paths`` (JSON, gzipped or not), record by record.
 
     Raises:
         SourceError: a file cannot be read at all.
@@ -89,22 +98,19 @@ def match_files(paths: Iterable[Path], pack: Pack, source: Source = AWS_CLOUDTRA
             where = f"{path}#{piece.number}"
             if isinstance(piece, Broken):
                 yield Unreadable(where, f"{piece.kind}: {piece.message}")
-            else:
-                yield from match_record(piece.raw, pack, where=where, context=context, source=source)
+                continue
+            try:
+                yield Located(where, *read_event(piece.raw, context, source))
+            except RecordError as error:
+                yield Unreadable(where, f"{error.kind}: {error.message}")
 
 
-def match_record(
-    raw: bytes, pack: Pack, *, where: str = "", context: ObjectContext = _NOWHERE, source: Source = AWS_CLOUDTRAIL
-) -> Iterator[Match | Unreadable]:
-    """Yield what fires on one raw record."""
-    try:
-        identifier, event = read_event(raw, context, source)
-    except RecordError as error:
-        yield Unreadable(where, f"{error.kind}: {error.message}")
-        return
-    for rule in _all_rules(pack):
-        if rule.index == source.index and evaluate.fires(rule, event):
-            yield Match(rule.rule, where, str(event.source.get("@timestamp", "")), identifier, event.source)
+def matches_of(found: Located, pack: Pack, source: Source = AWS_CLOUDTRAIL) -> Iterator[Match]:
+    """Yield the alerting rules that fire on one document; correlations need more than one."""
+    for rule in pack.rules:
+        if rule.index == source.index and evaluate.fires(rule, found.event):
+            time = str(found.event.source.get("@timestamp", ""))
+            yield Match(rule.rule, found.where, time, found.id, found.event.source)
 
 
 def read_event(raw: bytes, context: ObjectContext = _NOWHERE, source: Source = AWS_CLOUDTRAIL) -> tuple[str, Event]:

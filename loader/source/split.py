@@ -39,7 +39,7 @@ _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 _FILE_HEAD = re.compile(rb'\{\s*"Records"\s*:\s*\[')
 #: Where the next record begins after one that cannot be read. Quotes inside a string are escaped: this is never inside.
-_NEXT_RECORD = re.compile(rb',\s*(?=\{\s*"eventVersion"\s*:)')
+_NEXT_RECORD = re.compile(rb'(?:,\s*|\n[ \t\r]*)(?=\{\s*"eventVersion"\s*:)')
 #: CloudWatch Logs' export to S3 writes each event's time before it.
 #: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/S3ExportTasks.html
 _EXPORT_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z[ \t]+(?=\{)")
@@ -89,6 +89,8 @@ def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = Fals
 
 def _split_whole(buffer: bytearray, limits: Limits) -> Iterator[Piece | Broken] | None:
     """Split a well-formed CloudTrail file; ``None`` if it is anything else."""
+    if buffer.count(b'"Records"') > 1:
+        return None  # perhaps inside a record, perhaps a second list: a key that comes twice hides its first value
     if buffer.count(b"{") * _MIN_BYTES_A_BRACE > len(buffer) or buffer.count(b",") * _MIN_BYTES_A_COMMA > len(buffer):
         return None
     try:
@@ -176,11 +178,26 @@ class _Splitter:
         """Pass over the keys after ``Records``: they hold no records."""
         end = value_end(self._data, self._position, depth=self._around)
         if end is not None:
-            self._position, self._after = end, False
+            yield from self._later_keys(end)
         elif len(self._data) - self._position > self._limits.record:
             message = f"more than {self._limits.record} bytes follow the list of records; the rest was not read"
             yield self._broken("not_json", message, len(self._data))
             self._ended, self._after = True, False
+
+    def _later_keys(self, end: int) -> Iterator[Piece | Broken]:
+        rest = bytes(self._data[self._position : end])
+        try:
+            keys = _decode_keys(b'{"":0' + rest)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            # The list did not end here: a bracket too many inside of it, and records behind it.
+            boundary = _NEXT_RECORD.search(self._data, self._position, end)
+            until = boundary.start() if boundary else end
+            yield self._broken("invalid_json", "what follows the list of records is no JSON", until)
+            self._after, self._inside = False, boundary is not None
+            return
+        self._position, self._after = end, False
+        if "Records" in keys:
+            yield from self._listed(keys["Records"])
 
     def _top(self) -> Iterator[Piece | Broken]:
         head = _FILE_HEAD.match(self._data, self._position)
@@ -318,12 +335,12 @@ class _Splitter:
 
     def _finish(self, trouble: SourceError | None) -> Iterator[Piece | Broken]:
         """Account for what is left when no more content comes."""
-        while self._inside and not self._skipping:
+        while (self._inside or self._after) and not self._skipping:
             boundary = _NEXT_RECORD.search(self._data, self._position)
             if boundary is None:
                 break
             yield self._broken("invalid_json", "the record does not end before the next one begins", boundary.start())
-            self._ended = True
+            self._ended, self._inside, self._after = True, True, False
             yield from self._values()
         rest = bytes(self._data[self._position :]).strip(b" \t\r\n")
         unclosed = self._inside or self._after

@@ -1,0 +1,94 @@
+"""The rules in ``rules/``: no lint, every test event decided as it says, and the lists they promise to cover."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+import pytest
+
+from loader.detection.compile import Pack
+from loader.detection.lint import check
+from loader.detection.load import RuleSet
+from loader.detection.testing import run_tests
+
+#: Section 4 of the CIS AWS Foundations Benchmark v5.0. The rules named here carry no tag of the control.
+CIS = {f"cis.aws.v5.4.{number}" for number in range(1, 16)}
+CIS_BY_NAME = {
+    "cis.aws.v5.4.1": "aws_cloudtrail_unauthorized_call",
+    "cis.aws.v5.4.3": "aws_cloudtrail_root_use",
+    "cis.aws.v5.4.4": "aws_iam_policy_change",
+    "cis.aws.v5.4.5": "aws_cloudtrail_trail_changed",
+}
+#: GuardDuty's custom detection rules over single CloudTrail events.
+GUARDDUTY = [
+    "AdminPolicyAttachedToRole",
+    "AdminPolicyAttachedToUser",
+    "AMIExternalAccess",
+    "BedrockServiceCredentialCreated",
+    "ConsoleLoginWithoutMFA",
+    "DNSQueryLogsDeleted",
+    "EBSSnapshotExternalAccess",
+    "EC2InstanceSSHKeyPushed",
+    "EC2PasswordDataRetrieved",
+    "EC2SecurityGroupPublicSSH",
+    "EC2TerminationProtectionEnabled",
+    "EC2UserDataModified",
+    "IAMAccessKeyCreated",
+    "IAMRoleTrustPolicyModified",
+    "IAMUserLoginProfileCreated",
+    "IAMUserLoginProfileUpdated",
+    "LambdaFunctionPublicAccess",
+    "LambdaFunctionUrlPublicAccess",
+    "RDSIAMAuthDisabled",
+    "RDSMasterPasswordReset",
+    "RDSPubliclyAccessible",
+    "RDSSnapshotPubliclyShared",
+    "RolesAnywhereTrustAnchorCreated",
+    "S3BucketPolicyExternalAccess",
+    "S3CustomerProvidedKeysEnabled",
+    "S3LifecycleRapidExpiration",
+    "SageMakerLifecycleConfigModified",
+    "SESAccountSendingEnabled",
+    "SESDomainIdentityVerified",
+    "SESFullAccessPolicyAttachedToRole",
+    "SESFullAccessPolicyAttachedToUser",
+    "SESProductionAccessEnabled",
+    "VPCFlowLogsDeleted",
+]
+
+
+def test_no_lint_finds_anything_wrong(rules: RuleSet, pack: Pack) -> None:
+    problems = check(rules, pack, today=date.today())  # noqa: DTZ011 (a filter that has expired today is a problem today)
+    assert [f"{p.where}: {p.message}" for p in problems if p.severity != "notice"] == []
+
+
+def test_every_rule_decides_its_test_events_as_they_say(pack: Pack, correlate: Callable[..., bool]) -> None:
+    failed = {result.rule.name: result.failures for result in run_tests(pack, correlate) if not result.passed}
+    assert failed == {}
+
+
+def test_there_are_enough_rules_and_correlations(pack: Pack) -> None:
+    assert len(pack.rules) >= 200
+    assert len(pack.correlations) >= 40
+
+
+def test_names_are_given_once(rules: RuleSet) -> None:
+    names = [rule.sigma_name for rule in (*rules.rules, *rules.correlations) if rule.sigma_name]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_every_monitoring_control_of_cis_has_a_rule(rules: RuleSet) -> None:
+    tagged = {tag for rule in rules.rules for tag in rule.tags}
+    named = {rule.path.stem for rule in rules.rules}
+    assert {control for control in CIS - tagged if CIS_BY_NAME.get(control) not in named} == set()
+
+
+@pytest.mark.parametrize("signal", GUARDDUTY)
+def test_every_custom_detection_signal_of_guardduty_has_a_rule(rules: RuleSet, signal: str) -> None:
+    assert any(f"guardduty.{signal.lower()}" in rule.tags for rule in rules.rules)
+
+
+def test_what_a_correlation_rests_on_still_raises_its_own_alerts(pack: Pack) -> None:
+    """A correlation silences its base rules: those must be rules written for it, at the level that nobody is shown."""
+    assert [base.rule.name for base in pack.base_rules if base.rule.level != "informational"] == []

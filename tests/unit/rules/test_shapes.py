@@ -45,6 +45,8 @@ OPERATIONS = {
     "SharedSnapshotVolumeCreated": None,  # an event of EC2 itself, no call
     "SharedSnapshotCopyInitiated": None,
 }
+#: Near misses that are calls of no service on purpose: the right name under a wrong source.
+MADE_UP = frozenset((("logs", "UpdateTrail"),))
 #: What CloudTrail adds to the names of EC2's models: lists are objects of items, answers carry requestId and _return.
 EC2_OWN = frozenset(
     [
@@ -84,6 +86,7 @@ S3_OWN = frozenset(
         "xsi:type",
         "location",
         "Rule",
+        "Filter",
         "Grant",
         "Grantee",
         "ID",
@@ -144,6 +147,8 @@ def unknown_names(record: dict[str, Any]) -> Iterator[str]:
         return
     source, event = record["eventSource"].removesuffix(".amazonaws.com"), record["eventName"]
     if event in OPERATIONS and OPERATIONS[event] is None:
+        return
+    if (source, event) in MADE_UP:
         return
     model = operation(source, event)
     if model is None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO, TextIO, cast
 
 import click
 import orjson
@@ -27,12 +30,31 @@ LEVEL_STYLES = {
 
 def console() -> Console:
     """Return a console for results, on standard output."""
-    return Console(highlight=False, width=_width(sys.stdout.isatty()))
+    terminal = sys.stdout.isatty()
+    return Console(
+        highlight=False, width=_width(terminal), file=None if terminal else cast("IO[str]", _Trimmed(sys.stdout))
+    )
 
 
 def error_console() -> Console:
     """Return a console for progress and errors, on standard error."""
     return Console(stderr=True, highlight=False, width=_width(sys.stderr.isatty()))
+
+
+class _Trimmed(io.TextIOBase):
+    """Takes the blanks off the ends of lines that a table is padded with."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+
+    def write(self, text: str) -> int:
+        """Write ``text`` without blanks before line ends."""
+        self._target.write(re.sub(r" +(?=\n)", "", text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass it on."""
+        self._target.flush()
 
 
 def _width(terminal: bool) -> int | None:

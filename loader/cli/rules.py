@@ -10,6 +10,7 @@ from rich.text import Text
 
 from loader.cli.detect import read_pack, rules_option, variables_option
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
+from loader.cli.rules_coverage import coverage_command, new_command
 from loader.clock import SystemClock
 from loader.detection.compile import Pack, compile_rules, load_variables
 from loader.detection.lint import check
@@ -220,3 +221,7 @@ def _say_problems(pack: Pack) -> None:
         error_console().print(f"{shown_path(problem.where)}: {problem.severity}: {problem.message}", markup=False)
     if pack.errors:
         raise click.exceptions.Exit(1)
+
+
+command.add_command(coverage_command)
+command.add_command(new_command)

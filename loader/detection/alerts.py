@@ -14,7 +14,7 @@ from typing import Any
 
 from loader.clock import rfc3339
 from loader.detection.attack_names import TECHNIQUE_NAMES
-from loader.detection.matches import Match, values
+from loader.detection.matches import TAKEN_PATHS, Match, values
 from loader.detection.model import Level, Rule
 from loader.detection.reason import clean, describe_event
 from loader.index.identifiers import derived_id
@@ -26,38 +26,6 @@ RISK: dict[Level, float] = {"informational": 5.0, "low": 21.0, "medium": 47.0, "
 EVIDENCE_CAP = 100
 ALERTS_PREFIX = "siem-alerts-"
 
-#: Paths that an alert takes over from its event. All of them are in the alerts' mapping.
-_TAKEN = (
-    "event.category",
-    "event.type",
-    "event.outcome",
-    "event.action",
-    "event.provider",
-    "event.dataset",
-    "event.module",
-    "cloud.provider",
-    "cloud.account.id",
-    "cloud.region",
-    "user.id",
-    "user.name",
-    "user.type",
-    "source.address",
-    "source.ip",
-    "related.user",
-    "related.ip",
-    "related.hosts",
-    "related.hash",
-    "aws.cloudtrail.user_identity.arn",
-    "aws.cloudtrail.user_identity.type",
-    "aws.cloudtrail.error_code",
-    "siem.actor.id",
-    "siem.actor.name",
-    "siem.actor.arn",
-    "siem.actor.type",
-    "siem.actor.account_id",
-    "siem.actor.certainty",
-    "siem.session.chain",
-)
 _MOST_VALUES = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999
@@ -178,7 +146,7 @@ def _named(ids: list[str]) -> dict[str, Any]:
 def entity(evidence: Sequence[Match]) -> dict[str, Any]:
     """Return who and where: what the events have of the fields that an alert takes over, each value once."""
     body: dict[str, Any] = {}
-    for path in _TAKEN:
+    for path in TAKEN_PATHS:
         found = [value for match in evidence for value in values(match.source, path) if isinstance(value, (str, int))]
         kept = list(dict.fromkeys(found))[:_MOST_VALUES]
         if kept:

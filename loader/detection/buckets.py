@@ -120,12 +120,11 @@ def content(bucket: Bucket, triggers: Sequence[Trigger]) -> Content | None:
     return Content(bucket, inside, evidence(inside), continues)
 
 
-def compose(
-    tree: Tree, found: Content, shown: Sequence[Match], *, now: datetime, historic: bool, historic_after: timedelta
-) -> Alert:
-    """Return the alert of a bucket as if nobody had touched it. ``shown`` are its linked events in full."""
+def compose(tree: Tree, found: Content, *, now: datetime, historic: bool, historic_after: timedelta) -> Alert:
+    """Return the alert of a bucket as if nobody had touched it."""
+    shown = found.shown
     rule = tree.root.rule
-    reason = describe(tree, found, shown)
+    reason = describe(tree, found)
     body = alert_body(rule, shown, reason=reason, time=found.triggers[0].time, now=now, total=len(found.events))
     body["siem"] |= {
         "count": len(found.events),
@@ -164,10 +163,10 @@ def group_text(group: Group) -> str:
     return ", ".join(f"{name}={clean(value)}" for name, value in group) or "-"
 
 
-def describe(tree: Tree, found: Content, shown: Sequence[Match]) -> str:
+def describe(tree: Tree, found: Content) -> str:
     """Return why a bucket is an alert, as a line."""
     of_group = f" for {group_text(found.bucket.group)}" if found.bucket.group else ""
-    first = describe_event(shown[0].source)
+    first = describe_event(found.events[0].source)
     root = tree.root
     if not isinstance(root, CompiledCorrelation):
         count = len(found.events)

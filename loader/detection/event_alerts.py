@@ -10,7 +10,7 @@ from loader.clock import Clock
 from loader.detection.alert_store import AlertStore
 from loader.detection.alerts import event_alert
 from loader.detection.lateness import is_historic
-from loader.detection.matches import SHOWN_FIELDS, Match
+from loader.detection.matches import SHOWN_PATHS, Match
 from loader.detection.model import CompiledRule, digest
 from loader.detection.plan import Slice, Subject
 from loader.detection.report import RuleCount
@@ -47,7 +47,7 @@ class EventAlerts:
         def sink(matches: Sequence[Match]) -> None:
             self._write(matches, historic=piece.historic)
 
-        asked = [Question(self._rule.query, piece, [sink], accept=self._accept, fields=SHOWN_FIELDS)]
+        asked = [Question(self._rule.query, piece, [sink], accept=self._accept, fields=SHOWN_PATHS)]
         return [*asked, *filtered_questions(self._rule, piece, self.count)]
 
     def settle(self) -> None:

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError, TransportError
-
 from loader.detection.alerts import at
+from loader.detection.correlation import Group
 from loader.detection.cursor import belongs
-from loader.detection.matches import SHOWN_FIELDS, TIME_FIELD, Match, match_of
+from loader.detection.fields import schema_of
+from loader.detection.matches import TIME_FIELD, Match, flatten, match_of
 from loader.detection.model import CompiledRule, Query
 from loader.detection.search import Searcher, incomplete
-from loader.errors import ClusterError, RuleError
+from loader.detection.sources import source_for
+from loader.errors import RuleError
 
 _DAY_MS = 86_400_000
 _DATED = re.compile(r"-(\d{4}\.\d{2}\.\d{2})$")
 _PAGE = 2000
 #: Events of one base rule in one stretch of time. More means that the rule's base is not selective enough.
-_MOST = 500_000
-_TOGETHER = 500
+_MOST = 200_000
 
 
 class EventReader:
-    """Reads matches by time, and events by id."""
+    """Reads matches by time."""
 
-    def __init__(
-        self, client: OpenSearch, searcher: Searcher, indices: Iterable[str], *, page: int = _PAGE, most: int = _MOST
-    ) -> None:
-        self._client = client
+    def __init__(self, searcher: Searcher, indices: Iterable[str], *, page: int = _PAGE, most: int = _MOST) -> None:
         self._searcher = searcher
         self._indices = tuple(indices)
         self._page = page
@@ -55,12 +52,11 @@ class EventReader:
         names = self._names(rule.index, start, end)
         if not names:
             return []
-        period: Query = {"range": {"@timestamp": {"gte": start, "lte": end, "format": "epoch_millis"}}}
         body: dict[str, Any] = {
             "size": self._page,
             "timeout": "50s",
             "track_total_hits": False,
-            "query": {"bool": {"filter": [period, *also, rule.query]}},
+            "query": {"bool": {"filter": [_period(start, end), *also, rule.query]}},
             "sort": [{"@timestamp": "asc"}, {"_seq_no": "asc"}],
             "docvalue_fields": [TIME_FIELD],
             "_source": True if accept else list(paths),
@@ -69,13 +65,12 @@ class EventReader:
         found: dict[str, Match] = {}
         while True:
             answer = self._searcher.search([(header, body)])[0]
-            # The indices may all have been deleted meanwhile: then no shard answers, and nothing is missing.
-            if (failure := incomplete(answer)) and answer.get("_shards", {}).get("total") != 0:
+            if failure := _incomplete(answer):
                 raise RuleError(failure, where=rule.rule.where)
             hits = answer["hits"]["hits"]
             for hit in hits:
                 if accept is None or accept(hit["_source"]):
-                    _keep(found, match_of(hit))
+                    _keep(found, flatten(match_of(hit), paths))
             if len(hits) < self._page:
                 return list(found.values())
             if len(found) > self._most:
@@ -88,24 +83,52 @@ class EventReader:
             time, number = hits[-1]["sort"]
             body = {**body, "search_after": [time, number - 1]}
 
-    def sources(self, matches: Sequence[Match]) -> list[Match]:
-        """Return ``matches`` with everything of their source that alerts show. What is gone stays as it is."""
-        shown: list[Match] = []
-        for start in range(0, len(matches), _TOGETHER):
-            batch = matches[start : start + _TOGETHER]
-            try:
-                answer = self._client.mget(
-                    body={"docs": [{"_index": match.index, "_id": match.id} for match in batch]},
-                    params={"_source_includes": ",".join(SHOWN_FIELDS)},
-                )
-            except NotFoundError:
-                shown += batch
-                continue
-            except TransportError as error:
-                raise ClusterError(f"cannot read evidence: {error.error}", where="_mget") from None
-            for match, doc in zip(batch, answer["docs"], strict=True):
-                shown.append(Match(match.index, match.id, match.time, doc["_source"]) if doc.get("found") else match)
-        return shown
+    def count_groups(
+        self, rule: CompiledRule, route: Mapping[str, str], start: int, end: int, *, also: Sequence[Query] = ()
+    ) -> Counter[Group] | None:
+        """Return how many events each group has in [start, end], at least; ``None`` if the server cannot tell exactly.
+
+        ``route`` maps the group's fields to paths. Only plain keywords can be counted: other types are returned in
+        another form than the events have them.
+
+        Raises:
+            RuleError: the query cannot be answered, or only in part.
+            ClusterError: the cluster cannot be reached.
+        """
+        source = source_for(rule.rule.logsource)
+        fields = schema_of(source).fields if source else {}
+        kinds = [fields.get(path) for path in route.values()]
+        if not kinds or not all(kind and kind.kind == "keyword" and not kind.lowered for kind in kinds):
+            return None
+        counts: Counter[Group] = Counter()
+        names = self._names(rule.index, start, end)
+        if not names:
+            return counts
+        composite: dict[str, Any] = {
+            "size": _PAGE,
+            "sources": [{str(number): {"terms": {"field": path}}} for number, path in enumerate(route.values())],
+        }
+        header = self._searcher.header(",".join(names)) | {"ignore_unavailable": True}
+        body: dict[str, Any] = {
+            "size": 0,
+            "timeout": "50s",
+            "track_total_hits": False,
+            "query": {"bool": {"filter": [_period(start, end), *also, rule.query]}},
+            "aggs": {"groups": {"composite": composite}},
+        }
+        while True:
+            answer = self._searcher.search([(header, body)])[0]
+            if failure := _incomplete(answer):
+                raise RuleError(failure, where=rule.rule.where)
+            if "aggregations" not in answer:
+                return counts
+            found = answer["aggregations"]["groups"]
+            for bucket in found["buckets"]:
+                pairs = [(name, bucket["key"][str(number)]) for number, name in enumerate(route)]
+                counts[tuple(sorted(pairs))] += bucket["doc_count"]
+            if "after_key" not in found:
+                return counts
+            composite["after"] = found["after_key"]
 
     def _names(self, pattern: str, start: int, end: int) -> list[str]:
         """Return the indices that may hold events of that time: daily ones by the date in their name."""
@@ -115,6 +138,15 @@ class EventReader:
             for index in self._indices
             if belongs(index, pattern) and (not (dated := _DATED.search(index)) or first <= dated[1] <= last)
         ]
+
+
+def _incomplete(answer: Mapping[str, Any]) -> str | None:
+    """Return what is wrong. If all the indices have been deleted no shard answers, and nothing is missing."""
+    return None if answer.get("_shards", {}).get("total") == 0 else incomplete(answer)
+
+
+def _period(start: int, end: int) -> Query:
+    return {"range": {"@timestamp": {"gte": start, "lte": end, "format": "epoch_millis"}}}
 
 
 def _keep(found: dict[str, Match], match: Match) -> None:

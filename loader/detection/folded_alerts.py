@@ -7,7 +7,7 @@ what was read *before* the events: whoever wrote in between makes us read again,
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ from loader.detection.event_alerts import filtered_questions, rule_key
 from loader.detection.event_reader import EventReader
 from loader.detection.intervals import Range, Ranges, intersection, union
 from loader.detection.lowercase import lower
-from loader.detection.matches import Match
+from loader.detection.matches import PAYLOAD, SHOWN_PATHS, Match
 from loader.detection.model import CompiledRule, Query, digest
 from loader.detection.plan import Slice, Subject
 from loader.detection.report import RuleCount
@@ -38,8 +38,6 @@ _LONGEST_TERM = 1000
 _COLLECT = 256
 _CONFLICTS = 8
 _BEGINNING, _END = -(2**62), 2**62
-
-Touched = dict[Group | None, list[Range]]
 
 
 def node_key(node: Node) -> str:
@@ -83,13 +81,16 @@ class FoldedAlerts:
         self._clock = clock
         self._historic_after = historic_after
         self._step = step
-        self._touched: Touched = {}
+        self._touched: dict[Group | None, _Spans] = {}
         #: Groups that something else than a replay of the past has touched.
         self._live: set[Group | None] = set()
         indices = ",".join(sorted({leaf.index for leaf in self._tree.leaves.values()}))
         self.subject = Subject(node_key(node), node.rule.uuid, indices)
         self.count = RuleCount(node.rule.uuid, node.rule.name, node.rule.title, node.rule.level)
         self._monotone = self._tree.monotone
+        #: Paths of an event that telling groups needs, and those that writing alerts does.
+        self._light = self._tree.paths
+        self._full = tuple(dict.fromkeys((*self._tree.paths, *SHOWN_PATHS)))
 
     def questions(self, piece: Slice) -> Sequence[Question]:
         """Ask every base rule's query."""
@@ -99,15 +100,11 @@ class FoldedAlerts:
                 continue
             sink = self._sink(name, historic=piece.historic)
             accept = acceptor(leaf)
-            fields = None if accept else self._paths
+            fields = None if accept else self._light
             asked.append(Question(leaf.query, piece, [sink], accept=accept, fields=fields))
         if isinstance(self._tree.root, CompiledRule):
             asked += filtered_questions(self._tree.root, piece, self.count)
         return asked
-
-    @property
-    def _paths(self) -> tuple[str, ...]:
-        return (*self._tree.paths, "event.ingested")
 
     def _sink(self, leaf: str, *, historic: bool) -> Callable[[Sequence[Match]], None]:
         def sink(matches: Sequence[Match]) -> None:
@@ -126,10 +123,7 @@ class FoldedAlerts:
             if not groups:
                 self.count.ungrouped += 1
             for group in groups:
-                spans = self._touched.setdefault(group, [])
-                spans.append((match.time, match.time + later))
-                if len(spans) > _COLLECT:
-                    spans[:] = union(spans)
+                self._touched.setdefault(group, _Spans()).add(match.time, match.time + later)
                 if not historic:
                     self._live.add(group)
 
@@ -146,10 +140,10 @@ class FoldedAlerts:
         touched = {
             group: cut
             for group, spans in self._touched.items()
-            if (cut := intersection(union(spans), ((_BEGINNING, limit),)))
+            if (cut := intersection(spans.ranges(), ((_BEGINNING, limit),)))
         }
         for slab in self._slabs(touched):
-            hits = self._hits(slab, limit)
+            hits = self._hits(self._plausible(slab), limit)
             if hits:
                 self._rework(hits, limit)
         self._touched, self._live = {}, set()
@@ -163,7 +157,7 @@ class FoldedAlerts:
         if since is not None and since < until:
             delay = self._tree.delay
             for name, leaf in self._tree.leaves.items():
-                matches = self._reader.read(leaf, since + 1 - delay, until, self._paths, accept=acceptor(leaf))
+                matches = self._reader.read(leaf, since + 1 - delay, until, self._light, accept=acceptor(leaf))
                 self._note(name, matches, reach=delay)
         return until
 
@@ -182,6 +176,29 @@ class FoldedAlerts:
             cut += [dict(items[start : start + _GROUPS]) for start in range(0, len(items), _GROUPS)]
         return cut
 
+    def _plausible(self, slab: Mapping[Group | None, Ranges]) -> Mapping[Group | None, Ranges]:
+        """Leave out groups that have too few events for the least count, if the server can count them by group."""
+        least = self._tree.least_events
+        if least < 2 or not slab or None in slab:
+            return slab
+        groups = [group for group in slab if group is not None]
+        first, last = _hull(slab.values())
+        counts: Counter[Group] = Counter()
+        for name, leaf in self._tree.leaves.items():
+            for route in (self._tree.routes or {})[name]:
+                found = self._reader.count_groups(
+                    leaf, route, first - self._tree.lookback, last, also=self._narrowed(name, groups)
+                )
+                if found is None:
+                    return slab
+                counts.update(found)
+        # The server has no groups of values that are too long to be indexed: those are looked at.
+        return {
+            group: spans
+            for group, spans in slab.items()
+            if group is not None and (counts[group] >= least or any(len(str(value)) > 8000 for _, value in group))
+        }
+
     def _hits(self, slab: Mapping[Group | None, Ranges], limit: int) -> Mapping[Group | None, Ranges]:
         """Return the groups that can have changed.
 
@@ -189,11 +206,11 @@ class FoldedAlerts:
         it was. For the others every bucket is worked out.
         """
         value_sum = any(window.type == "value_sum" for window in self._tree.windows.values())
-        if not self._monotone or value_sum or not self._tree.windows:
+        if not slab or not self._monotone or value_sum or not self._tree.windows:
             return slab
         first, last = _hull(slab.values())
         hits: dict[Group | None, Ranges] = {}
-        for group, triggers in self._triggers(slab, first, last, limit).items():
+        for group, triggers in self._triggers(slab, first, last, limit, self._light).items():
             asked = group if self._tree.routes is not None else None
             spans = slab.get(asked, ())
             if any(start <= trigger.time <= end for trigger in triggers for start, end in spans):
@@ -227,7 +244,7 @@ class FoldedAlerts:
         stored = self._store.read([(bucket.index, bucket.id) for bucket in flat])
         self._step("alerts read")
         first, last = min(b.before.start for b in flat), max(b.end for b in flat) - 1
-        triggers = self._triggers(hits, first, last, limit)
+        triggers = self._triggers(hits, first, last, limit, self._full)
         self._step("events read")
         planned: list[tuple[Bucket, Content | None, Stored | None]] = []
         for group, places in buckets.items():
@@ -242,8 +259,6 @@ class FoldedAlerts:
         return {group: hits[group] for group in lost}
 
     def _write(self, planned: Sequence[tuple[Bucket, Content | None, Stored | None]]) -> set[Group]:
-        shown = self._reader.sources([event for _, found, _ in planned if found for event in found.shown])
-        events = iter(shown)
         actions: list[tuple[dict[str, object], dict[str, object]]] = []
         for bucket, found, stored in planned:
             version = stored.version if stored else None
@@ -253,7 +268,6 @@ class FoldedAlerts:
                 alert = compose(
                     self._tree,
                     found,
-                    [next(events) for _ in found.shown],
                     now=self._clock.now(),
                     historic=not (self._live & {bucket.group, None}),
                     historic_after=self._historic_after,
@@ -279,14 +293,16 @@ class FoldedAlerts:
         """Return every group there is around ``spans``: of rules whose groups cannot be told from one match."""
         size = self._tree.bucket
         first, last = _hull([spans])
-        around = self._triggers({None: spans}, (first // size - 1) * size, (last // size + 2) * size - 1, limit)
+        around = self._triggers(
+            {None: spans}, (first // size - 1) * size, (last // size + 2) * size - 1, limit, self._light
+        )
         known = dict.fromkeys(around, spans)
         for group in self._store.groups(self._tree.root.rule.uuid, first - size, last + size):
             known.setdefault(group, spans)
         return known
 
     def _triggers(
-        self, groups: Iterable[Group | None], first: int, last: int, limit: int
+        self, groups: Iterable[Group | None], first: int, last: int, limit: int, paths: Sequence[str]
     ) -> dict[Group | None, list[Trigger]]:
         """Return the triggers in [first, last] and up to ``limit``, by the alert's group."""
         wanted = set(groups)
@@ -296,7 +312,7 @@ class FoldedAlerts:
             also = self._narrowed(name, [group for group in wanted if group is not None]) if narrow else []
             since = first - self._tree.lookback
             # What an absence waits for is after the trigger's own event, but never after the trigger.
-            found[name] = self._reader.read(leaf, since, last, self._paths, also=also, accept=acceptor(leaf))
+            found[name] = self._reader.read(leaf, since, last, paths, also=also, accept=acceptor(leaf))
         by_group: dict[Group | None, list[Trigger]] = defaultdict(list)
         for trigger in self._tree.triggers(found):
             if first <= trigger.time <= min(last, limit):
@@ -314,7 +330,7 @@ class FoldedAlerts:
             for name, path in route.items():
                 terms = {value for group in groups for key, value in group if key == name}
                 # Payloads are not indexed under their own names, nor are very long values.
-                searchable = ".flattened." not in path and all(len(str(term)) <= _LONGEST_TERM for term in terms)
+                searchable = PAYLOAD not in path and all(len(str(term)) <= _LONGEST_TERM for term in terms)
                 if searchable and len(terms) <= _NARROW:
                     # A wildcard field holds lower case only.
                     terms |= {lower(term) for term in terms if isinstance(term, str)}
@@ -323,6 +339,23 @@ class FoldedAlerts:
                 return []
             either.append({"bool": {"filter": clauses}})
         return [{"bool": {"should": either, "minimum_should_match": 1}}] if either else []
+
+
+class _Spans:
+    """Ranges of times, merged now and then: there may be one for each of a million events."""
+
+    def __init__(self) -> None:
+        self._spans: list[Range] = []
+        self._limit = _COLLECT
+
+    def add(self, first: int, last: int) -> None:
+        self._spans.append((first, last))
+        if len(self._spans) > self._limit:
+            self._spans[:] = union(self._spans)
+            self._limit = 2 * len(self._spans) + _COLLECT
+
+    def ranges(self) -> Ranges:
+        return union(self._spans)
 
 
 def _hull(ranges: Iterable[Ranges]) -> Range:

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 #: Read with every hit: the event's time as the index holds it, whatever form the source has.
 TIME_FIELD: dict[str, str] = {"field": "@timestamp", "format": "epoch_millis"}
 
-#: What of an event an alert shows.
-SHOWN_FIELDS: tuple[str, ...] = (
-    "@timestamp",
-    "event",
-    "cloud",
-    "user",
-    "source",
-    "related",
-    "siem",
-    "aws.cloudtrail.user_identity",
+#: Paths that an alert takes over from its events. All of them are in the alerts' mapping.
+TAKEN_PATHS: tuple[str, ...] = (
+    "event.category",
+    "event.type",
+    "event.outcome",
+    "event.action",
+    "event.provider",
+    "event.dataset",
+    "event.module",
+    "cloud.provider",
+    "cloud.account.id",
+    "cloud.region",
+    "user.id",
+    "user.name",
+    "user.type",
+    "source.address",
+    "source.ip",
+    "related.user",
+    "related.ip",
+    "related.hosts",
+    "related.hash",
+    "aws.cloudtrail.user_identity.arn",
+    "aws.cloudtrail.user_identity.type",
     "aws.cloudtrail.error_code",
+    "siem.actor.id",
+    "siem.actor.name",
+    "siem.actor.arn",
+    "siem.actor.type",
+    "siem.actor.account_id",
+    "siem.actor.certainty",
+    "siem.session.chain",
 )
+#: What of an event is read to make an alert of it: those, and what its line of text and its lateness need.
+SHOWN_PATHS: tuple[str, ...] = (
+    *TAKEN_PATHS,
+    "event.ingested",
+    "aws.cloudtrail.user_identity.user_name",
+    "aws.cloudtrail.user_identity.invoked_by",
+)
+
+
+#: Part of the path of everything that is kept as it came (docs/adr/0002).
+PAYLOAD = ".flattened."
+
+
+class Flat(dict[str, Any]):
+    """An event's source reduced to some paths: path → list of values. See :func:`flatten`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +82,51 @@ def values(source: Mapping[str, Any], path: str) -> list[Any]:
     >>> values({"resources": [{"arn": "x"}, {"arn": None}]}, "resources.arn")
     ['x']
     """
-    found: list[Any] = []
-    _collect(source, path, found)
+    if isinstance(source, Flat):
+        found: list[Any] = source.get(path, [])
+        return found
+    found = []
+    (_collect_dotted if PAYLOAD in path else _collect)(source, path, found)
     return found
 
 
+def flatten(match: Match, paths: Sequence[str]) -> Match:
+    """Return ``match`` with nothing but ``paths`` of its source, in a form of which very many fit into memory."""
+    flat = Flat()
+    for path in paths:
+        if found := values(match.source, path):
+            flat[path] = [intern(value) if type(value) is str and len(value) < 256 else value for value in found]
+    return Match(match.index, match.id, match.time, flat)
+
+
 def _collect(node: Any, path: str, found: list[Any]) -> None:
+    """Walk down a path of fields that we name ourselves: no key holds a dot."""
+    while path and type(node) is dict:
+        name, _, path = path.partition(".")
+        node = node.get(name)
     if isinstance(node, list):
         for item in node:
             _collect(item, path, found)
+    elif not path and node is not None:
+        found.append(node)
+
+
+def _collect_dotted(node: Any, path: str, found: list[Any]) -> None:
+    """Walk down a path into a payload, whose keys are the caller's and may hold dots: try every way to read it."""
+    if isinstance(node, list):
+        for item in node:
+            _collect_dotted(item, path, found)
     elif not path:
         if node is not None:
             found.append(node)
     elif isinstance(node, Mapping):
         if path in node:
-            _collect(node[path], "", found)
+            _collect_dotted(node[path], "", found)
             return
         end = path.find(".")
         while end != -1:
             if path[:end] in node:
-                _collect(node[path[:end]], path[end + 1 :], found)
+                _collect_dotted(node[path[:end]], path[end + 1 :], found)
             end = path.find(".", end + 1)
 
 

@@ -20,8 +20,11 @@ _REMOVED = ("C", "Zl", "Zp")
 
 def clean(text: object, longest: int = LONGEST) -> str:
     """Return ``text`` as one harmless piece of a line; what was removed is marked with ``�`` once per run."""
+    text = str(text)
+    if len(text) <= longest and text.isprintable():
+        return text
     kept: list[str] = []
-    for character in str(text):
+    for character in text:
         if unicodedata.category(character).startswith(_REMOVED):
             if not kept or kept[-1] != "�":
                 kept.append("�")

@@ -116,7 +116,7 @@ class _Cycle:
 
     def _make_handlers(self, positions: Positions, searcher: Searcher) -> dict[str, RuleHandler]:
         store = AlertStore(self._client, clock=self._clock)
-        reader = EventReader(self._client, searcher, sorted({shard.index for shard in positions.shards}))
+        reader = EventReader(searcher, sorted({shard.index for shard in positions.shards}))
         watermark = Watermark(self._client, clock=self._clock, lateness=self._options.lateness)
         handlers: dict[str, RuleHandler] = {}
         late = self._options.historic_after

@@ -40,6 +40,7 @@ _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _FILE_HEAD = re.compile(rb'\{\s*"Records"\s*:\s*\[')
 #: Where the next record begins after one that cannot be read. Quotes inside a string are escaped: this is never inside.
 _NEXT_RECORD = re.compile(rb'(?:,\s*|\n[ \t\r]*)(?=\{\s*"eventVersion"\s*:)')
+_RECORD_WITHIN = re.compile(rb'(?:,\s*|\n[ \t\r]*)?(?=\{\s*"eventVersion"\s*:)')
 #: CloudWatch Logs' export to S3 writes each event's time before it.
 #: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/S3ExportTasks.html
 _EXPORT_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z[ \t]+(?=\{)")
@@ -297,13 +298,14 @@ class _Splitter:
                 yield _too_large(self._number, data[position : position + _RAW_KEPT], self._limits)
                 self._position, self._skipping = position + 1, True
             return
-        if first != 0x7B and len(data) < end + _BOUNDARY_BYTES and not self._ended:
+        scalar = first not in (0x7B, 0x5B)
+        if scalar and len(data) < end + _BOUNDARY_BYTES and not self._ended:
             return  # whether a record begins inside of it takes a look behind it
         raw = bytes(data[position:end])
         boundary = None
-        if first != 0x7B:
-            # Not a record, but it may be the rest of one, and its last quote the first of the next record.
-            boundary = _NEXT_RECORD.search(data, position, end + _BOUNDARY_BYTES)
+        if scalar:
+            # Not a record, but it may be the rest of one, and its end inside of the next record.
+            boundary = _RECORD_WITHIN.search(data, position, end + _BOUNDARY_BYTES)
         else:
             boundary = _NEXT_RECORD.search(raw)
             boundary = None if boundary is None or _is_json(raw) else _NEXT_RECORD.search(data, position, end)

@@ -52,9 +52,11 @@ def log_file(raw: list[bytes], *, level: int = 6) -> bytes:
 
 
 def real_records(folder: Path) -> Iterator[bytes]:
-    """Yield the records of every CloudTrail file below ``folder``."""
-    for path in sorted(folder.rglob("*.json.gz")):
-        for record in orjson.loads(gzip.decompress(path.read_bytes())).get("Records", []):
+    """Yield the records of every CloudTrail file (.json or .json.gz) below ``folder``."""
+    for path in sorted([*folder.rglob("*.json.gz"), *folder.rglob("*.json")]):
+        content = path.read_bytes()
+        found = orjson.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+        for record in found.get("Records", []) if isinstance(found, dict) else []:
             yield orjson.dumps(record)
 
 

@@ -7,10 +7,13 @@ from datetime import date
 
 import pytest
 
+from loader.detection.cases import read_cases
 from loader.detection.compile import Pack
+from loader.detection.correlation import Tree
 from loader.detection.lint import check
 from loader.detection.load import RuleSet
-from loader.detection.testing import run_tests
+from loader.detection.matches import Match
+from loader.detection.testing import read_event, run_tests
 
 #: Section 4 of the CIS AWS Foundations Benchmark v5.0. The rules named here carry no tag of the control.
 CIS = {f"cis.aws.v5.4.{number}" for number in range(1, 16)}
@@ -92,3 +95,15 @@ def test_every_custom_detection_signal_of_guardduty_has_a_rule(rules: RuleSet, s
 def test_what_a_correlation_rests_on_still_raises_its_own_alerts(pack: Pack) -> None:
     """A correlation silences its base rules: those must be rules written for it, at the level that nobody is shown."""
     assert [base.rule.name for base in pack.base_rules if base.rule.level != "informational"] == []
+
+
+def test_every_event_that_a_rule_is_for_has_the_fields_it_is_folded_by(pack: Pack) -> None:
+    """A match without one of the fields of ``siem.suppress.by`` is in no group, and no alert comes of it."""
+    lost = [
+        rule.rule.name
+        for rule in pack.rules
+        for history in read_cases(rule.rule).match
+        for event in [read_event(history[0])[1]]
+        if not Tree(rule).groups(rule.query_hash, Match("log", "1", 0, event.source))
+    ]
+    assert lost == []

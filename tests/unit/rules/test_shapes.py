@@ -26,6 +26,7 @@ SERVICES = {
     "access-analyzer": ("accessanalyzer",),
     "bedrock": ("bedrock", "bedrock-runtime", "bedrock-agent"),
     "elasticfilesystem": ("efs",),
+    "elasticloadbalancing": ("elbv2", "elb"),
     "elasticmapreduce": ("emr",),
     "es": ("opensearch", "es"),
     "monitoring": ("cloudwatch",),

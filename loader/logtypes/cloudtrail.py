@@ -13,16 +13,16 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
+from loader.logtypes.cloudtrail_actor import read_actor
 from loader.logtypes.cloudtrail_build import Parts, finish
 from loader.logtypes.cloudtrail_complete import LEAVES_FREE, render
-from loader.logtypes.cloudtrail_identity import NOBODY, Actor, actor_of
+from loader.logtypes.cloudtrail_identity import NOBODY
 from loader.logtypes.cloudtrail_insight import insight_of
 from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, origin_of, tls_of
-from loader.logtypes.cloudtrail_payload import READERS, Payload
+from loader.logtypes.cloudtrail_payload import ABSENT, READERS, Payload
 from loader.logtypes.cloudtrail_record import (
     NO_PAYLOAD,
     Record,
-    decode_identity,
     decode_record,
     decode_tls,
     is_plain,
@@ -34,6 +34,8 @@ from loader.logtypes.times import parse_time
 
 #: Longer records take the complete path: in shorter ones no value can be too long for its field.
 _SHORT: Final = LONGEST_KEYWORD
+#: Leaves repeat the keys above them; those of a record this short have room whatever its keys are.
+_NEVER_CROWDED: Final = 500
 _UNUSUAL: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OddPayloadError)
 
 
@@ -77,34 +79,49 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     if not is_plain(record, raw):
         raise OddPayloadError
     identity, details = record.user_identity, record.tls_details
-    actor = NOBODY if identity is NO_PAYLOAD else _actor(bytes(identity))
+    actor, user_identity = (NOBODY, b"") if identity is NO_PAYLOAD else read_actor(bytes(identity))
     tls = NO_TLS if details is NO_PAYLOAD else _tls(bytes(details))
-    payloads: dict[str, Payload] = {}
-    room = LEAVES_FREE
-    for attribute, name, read in READERS:
+    moment = parse_time(record.event_time)
+    if moment is None or not moment.exact or tls.odd or _leaves_something(record):
+        raise OddPayloadError
+    found: dict[str, Payload] = {}
+    stored: list[bytes] = []
+    leaves: list[bytes] = []
+    instances: tuple[str, ...] = ()
+    for attribute, read in READERS:
         content = getattr(record, attribute)
         if content is not NO_PAYLOAD:
-            payload = payloads[name] = read(bytes(content))
-            room -= len(payload.leaves)
-    moment = parse_time(record.event_time)
-    if moment is None or not moment.exact or room < 0 or _leaves_something(record):
+            payload = found[attribute] = read(bytes(content))
+            stored.append(payload.stored)
+            if payload.leaves:
+                leaves.append(payload.leaves)
+            instances += payload.instances
+    if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
         raise OddPayloadError
-    insight = None
-    if "insightDetails" in payloads:
-        insight = insight_of(payloads["insightDetails"].value, {}, moment)
+    if tls.leaves_json:
+        leaves.append(tls.leaves_json)
+    if actor.leaves_json:
+        leaves.append(actor.leaves_json)
+    if actor.stored:
+        stored.append(actor.stored)
     return finish(
         Parts(
             record,
             moment,
             origin,
-            payloads,
             actor,
+            user_identity,
             tls,
-            insight,
+            found.get("request_parameters", ABSENT),
+            found.get("response_elements", ABSENT),
+            found.get("additional_event_data", ABSENT),
+            found.get("service_event_details", ABSENT),
+            insight_of(found["insight_details"].value, {}, moment) if "insight_details" in found else None,
+            instances,
+            stored,
+            leaves,
             record.error_code,
             record.error_message,
-            (actor.stored,),
-            (tls.leaves_json, actor.leaves_json),
         ),
         raw,
     )
@@ -120,15 +137,6 @@ def _leaves_something(record: Record) -> bool:
         if resource.arn is UNSET and resource.account_id is UNSET and resource.type is UNSET:
             return True
     return not record.resources
-
-
-@lru_cache(maxsize=4096)
-def _actor(raw: bytes) -> Actor:
-    identity = decode_identity(raw)
-    actor = actor_of(identity)
-    if actor.odd_date is not UNSET or not is_plain(identity, raw):
-        raise OddPayloadError
-    return actor
 
 
 @lru_cache(maxsize=4096)

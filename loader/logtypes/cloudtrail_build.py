@@ -5,18 +5,19 @@ Most parts come as JSON already and are joined; only what is new in a record is 
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from hashlib import blake2b
 from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from loader.logtypes.cloudtrail_identity import HIDDEN, NOBODY, Actor, User, UserName
+from loader.logtypes.cloudtrail_identity import Actor, User, UserName, related_names
 from loader.logtypes.cloudtrail_insight import InsightPart
 from loader.logtypes.cloudtrail_outcome import outcome
 from loader.logtypes.cloudtrail_parts import (
     NO_ADDRESS,
-    NO_TLS,
+    Address,
+    Call,
     Origin,
     Output,
     Tls,
@@ -25,13 +26,13 @@ from loader.logtypes.cloudtrail_parts import (
     kept_call,
     make_call,
     member,
+    members,
 )
-from loader.logtypes.cloudtrail_payload import Payload
-from loader.logtypes.cloudtrail_record import Record, Text, Texts, encode
-from loader.logtypes.cloudtrail_taxonomy import ENDPOINT_ALLOWED, ENDPOINT_DENIED, INSIGHT, Class, classify
+from loader.logtypes.cloudtrail_payload import ABSENT, Payload
+from loader.logtypes.cloudtrail_record import Addendum, Record, Text, Texts, encode
 from loader.logtypes.model import Rendered
 from loader.logtypes.network import is_ip
-from loader.logtypes.times import Moment, is_misdated
+from loader.logtypes.times import Moment
 
 #: Services whose ``groupName`` is a group of users, not one of hosts or resources.
 _GROUP_SERVICES: Final = frozenset(
@@ -39,7 +40,6 @@ _GROUP_SERVICES: Final = frozenset(
     for service in ("iam", "identitystore", "sso-directory", "cognito-idp", "quicksight", "workmail", "workdocs")
 )
 _YES: Final = {"Yes": True, "No": False}
-_NOTHING: Final = Payload(None, b"", b"", ())
 
 
 class _Resource(Output):
@@ -55,6 +55,17 @@ class _Addendum(Output):
     original_event_id: Text
 
 
+class _Trail(Output):
+    """The members of ``aws.cloudtrail`` that are new in each record."""
+
+    request_id: Text
+    shared_event_id: Text
+    error_code: Text
+    error_message: Text
+    resources: list[_Resource] | UnsetType
+    addendum: _Addendum | UnsetType
+
+
 class _ConsoleData(Output):
     mobile_version: bool | UnsetType
     mfa_used: bool | UnsetType
@@ -62,24 +73,30 @@ class _ConsoleData(Output):
 
 
 class Parts(Struct, gc=False):
-    """A record's parts, ready for the document. ``payloads`` holds them by CloudTrail's names.
+    """A record's parts, ready for the document.
 
-    ``error_code`` and ``error_message`` are the record's whatever their type. ``stored`` are members of
-    ``aws.cloudtrail.flattened``, ``leaves`` JSON strings, both beside those of the payloads. ``kept`` says whether
-    parts of this record may be remembered.
+    ``identity`` is ``aws.cloudtrail.user_identity``. ``request`` to ``details`` are the payloads in which something is
+    looked up; of these and all others, ``instances`` are the EC2 instances, ``stored`` the members of
+    ``aws.cloudtrail.flattened``, and ``leaves`` the leaves as JSON strings, without commas at the ends. ``error_code``
+    and ``error_message`` are the record's, whatever their type. ``kept`` says whether parts may be remembered.
     """
 
     record: Record
     moment: Moment
     origin: Origin
-    payloads: dict[str, Payload]
-    actor: Actor = NOBODY
-    tls: Tls = NO_TLS
-    insight: InsightPart | None = None
-    error_code: Any = UNSET
-    error_message: Any = UNSET
-    stored: tuple[bytes, ...] = ()
-    leaves: tuple[bytes, ...] = ()
+    actor: Actor
+    identity: bytes
+    tls: Tls
+    request: Payload
+    response: Payload
+    additional: Payload
+    details: Payload
+    insight: InsightPart | None
+    instances: tuple[str, ...]
+    stored: list[bytes]
+    leaves: list[bytes]
+    error_code: Any
+    error_message: Any
     tags: list[str] | None = None
     truncated: list[str] | None = None
     kept: bool = True
@@ -87,14 +104,18 @@ class Parts(Struct, gc=False):
 
 def derive_id(record: bytes) -> str:
     """Return a document's ``_id``: base64url of BLAKE2b-128 over the compact record and nothing else."""
-    return urlsafe_b64encode(blake2b(record, digest_size=16).digest())[:22].decode()
+    digest = blake2b(record, digest_size=16).digest()
+    return b2a_base64(digest, newline=False)[:22].translate(_URL_SAFE).decode()
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 def finish(parts: Parts, record: bytes) -> Rendered:
     """Return the rendered document of ``parts``; ``record`` is the compact record, for its id."""
-    moment, delivered = parts.moment, parts.origin.delivered
+    moment, believed = parts.moment, parts.origin.believed
     day = moment.day
-    if delivered is not None and is_misdated(moment, delivered):
+    if believed is not None and not believed.holds(moment):
         day = "misdated"
         parts.tags = [*(parts.tags or ()), day]
     return Rendered(day, derive_id(record), build(parts), moment.text)
@@ -102,66 +123,76 @@ def finish(parts: Parts, record: bytes) -> Rendered:
 
 def build(parts: Parts) -> bytes:
     """Return the document as one line of JSON."""
-    record, actor, payloads, origin, insight = parts.record, parts.actor, parts.payloads, parts.origin, parts.insight
-    request = payloads.get("requestParameters", _NOTHING).value
-    response = payloads.get("responseElements", _NOTHING).value
-    address = address_of(record.source_ip_address) if record.source_ip_address is not UNSET else NO_ADDRESS
-    account, across = _accounts(actor.account, record.recipient_account_id)
-    user, group, names = _people(parts, request, response)
-    siem = actor.siem[across]
-    if parts.truncated:
-        siem += b',"truncated":%b' % encode(parts.truncated)
-    event, cloud, trail = _call(parts, account, response)
-    # The first member of aws.cloudtrail must not have a comma before it.
-    trail += b"".join((*_record_members(record), parts.tls.trail, actor.trail, *_special_members(parts)))
+    record, actor, origin, tls, insight = parts.record, parts.actor, parts.origin, parts.tls, parts.insight
+    request, response = parts.request, parts.response
+    address, agent = NO_ADDRESS, b""
+    if record.source_ip_address is not UNSET:
+        address = (address_of if parts.kept else address_of.__wrapped__)(record.source_ip_address)
+    if record.user_agent is not UNSET:
+        agent = (agent_of if parts.kept else agent_of.__wrapped__)(record.user_agent)
+    call = _call(parts)
+    user, names, more = actor.user_json, actor.related_json, b""
+    if request.telling or response.telling or record.event_name == "UserAuthentication":
+        user, names = _people(record, actor, request.value, response.value, parts.additional.value)
+        user += _group(record, request.value, response.value)
+        more = _hashes(request.value, response.value)
+    if parts.instances or address.hosts or tls.hosts or actor.hosts or record.resources:
+        more = _hosts(parts, address) + more
+    related = names + (_ips(address, parts.details.value) if parts.details.telling else address.related) + more
+    siem = call.siem + actor.session + _truncated(parts)
+    # Every member has a comma before it; the first of an object must not.
     return b"".join(
         (
             b'{"@timestamp":"',
             parts.moment.text.encode(),
             b'"',
-            member("tags", parts.tags) if parts.tags else b"",
-            event,
-            member("id", record.event_id) if record.event_id is not UNSET else b"",
+            member(b"tags", parts.tags) if parts.tags else b"",
+            call.event,
+            b',"id":%b' % encode(record.event_id) if record.event_id is not UNSET else b"",
             origin.event,
             insight.window if insight is not None else b"",
-            b"}",
-            cloud,
+            call.cloud,
             user,
-            group,
             actor.service,
             address.source,
-            agent_of(record.user_agent) if record.user_agent is not UNSET else b"",
-            parts.tls.tls,
-            _related(parts, names, address.ips, address.hosts, request, response),
+            agent,
+            tls.tls,
+            b',"related":{%b}' % related[1:] if related else b"",
             origin.log,
             b',"siem":{%b}' % siem[1:] if siem else b"",
-            origin.aws,
-            trail[1:],
-            _payloads(parts, not trail),
-            b"}}}",
+            origin.s3,
+            b'"flattened":{',
+            b",".join(parts.stored),
+            b"}",
+            call.trail,
+            _trail(record),
+            tls.trail,
+            parts.identity,
+            insight.trail if insight is not None else b"",
+            _console_login(parts.additional.value) if record.event_name == "ConsoleLogin" else b"",
+            b',"leaves":[',
+            b",".join(parts.leaves),
+            b"]}}}",
         )
     )
 
 
-def _call(parts: Parts, account: Text, response: Any) -> tuple[bytes, bytes, bytes]:
-    """Return the opened ``event``, ``cloud``, and the members of ``aws.cloudtrail`` that repeat from call to call."""
+def _call(parts: Parts) -> Call:
+    """Return what repeats from call to call: most of ``event``, ``cloud``, and members of ``aws.cloudtrail``."""
     record, insight = parts.record, parts.insight
     source, action = record.event_source, record.event_name
-    details = parts.payloads.get("serviceEventDetails", _NOTHING).value
     if insight is not None:
         source, action = insight.source or source, insight.name or action
         stated = "unknown"
-    elif parts.error_code is UNSET and parts.error_message is UNSET and response is None and details is None:
-        stated = "success"
     else:
-        stated = outcome(record.event_name, parts.error_code, parts.error_message, response, details)
-    call = (kept_call if parts.kept else make_call)(
-        "event" if insight is None else "alert",
-        _class(parts, source, action),
+        stated = _outcome(parts)
+    return (kept_call if parts.kept else make_call)(
+        insight is not None,
+        bool(parts.error_code),
         stated,
         source,
         action,
-        account,
+        parts.actor.account,
         record.aws_region,
         record.event_version,
         record.event_category,
@@ -174,71 +205,61 @@ def _call(parts: Parts, account: Text, response: Any) -> tuple[bytes, bytes, byt
         record.vpc_endpoint_id,
         record.vpc_endpoint_account_id,
     )
-    return call.event, call.cloud, call.trail
 
 
-def _class(parts: Parts, source: Text, action: Text) -> Class:
-    category = parts.record.event_category
-    if parts.insight is not None or category == "Insight":
-        return INSIGHT
-    if category == "NetworkActivity" or parts.record.event_type == "AwsVpceEvent":
-        return ENDPOINT_DENIED if parts.error_code else ENDPOINT_ALLOWED
-    return classify(source or "", action or "")
+def _outcome(parts: Parts) -> str:
+    response, details = parts.response, parts.details
+    told = response.value
+    if (
+        parts.error_code is UNSET
+        and parts.error_message is UNSET
+        and details is ABSENT
+        and not response.telling
+        and (type(told) is not dict or parts.record.event_name not in told)
+    ):
+        return "success"
+    return outcome(parts.record.event_name, parts.error_code, parts.error_message, told, details.value)
 
 
-def _record_members(record: Record) -> list[bytes]:
+def _trail(record: Record) -> bytes:
     """Return the members of ``aws.cloudtrail`` that are new in each record."""
-    found: list[bytes] = []
-    if record.request_id is not UNSET:
-        found.append(member("request_id", record.request_id))
-    if record.shared_event_id is not UNSET:
-        found.append(member("shared_event_id", record.shared_event_id))
-    if record.error_code is not UNSET:
-        found.append(member("error_code", record.error_code))
-    if record.error_message is not UNSET:
-        found.append(member("error_message", record.error_message))
+    resources: list[_Resource] | UnsetType = UNSET
     if record.resources:
         unique = dict.fromkeys([(resource.arn, resource.account_id, resource.type) for resource in record.resources])
-        found.append(member("resources", [_Resource(*resource) for resource in unique]))
-    if record.addendum is not UNSET:
-        found.append(member("addendum", _Addendum(*structs.astuple(record.addendum))))
-    return found
+        resources = [_Resource(*resource) for resource in unique]
+    addendum = record.addendum
+    return members(
+        _Trail(
+            record.request_id,
+            record.shared_event_id,
+            record.error_code,
+            record.error_message,
+            resources,
+            _Addendum(*structs.astuple(addendum)) if addendum is not UNSET and addendum != _NO_ADDENDUM else UNSET,
+        )
+    )
 
 
-def _special_members(parts: Parts) -> list[bytes]:
-    """Return ``console_login`` and ``insight`` of the events that have one."""
-    found: list[bytes] = []
-    if parts.record.event_name == "ConsoleLogin":
-        additional = parts.payloads.get("additionalEventData", _NOTHING).value
-        if isinstance(additional, dict):
-            data = _ConsoleData(
-                _YES.get(str(additional.get("MobileVersion")), UNSET),
-                _YES.get(str(additional.get("MFAUsed")), UNSET),
-                _text(additional, "LoginTo"),
-            )
-            if data != _NO_CONSOLE_DATA:
-                found.append(member("console_login", {"additional_eventdata": data}))
-    if parts.insight is not None:
-        found.append(parts.insight.trail)
-    return found
+_NO_ADDENDUM: Final = Addendum()
+
+
+def _console_login(additional: Any) -> bytes:
+    """Return ``console_login``."""
+    if not isinstance(additional, dict):
+        return b""
+    data = _ConsoleData(
+        _YES.get(str(additional.get("MobileVersion")), UNSET),
+        _YES.get(str(additional.get("MFAUsed")), UNSET),
+        _text(additional, "LoginTo"),
+    )
+    return member(b"console_login", {"additional_eventdata": data}) if data != _NO_CONSOLE_DATA else b""
 
 
 _NO_CONSOLE_DATA: Final = _ConsoleData(UNSET, UNSET, UNSET)
 
 
-def _payloads(parts: Parts, is_first: bool) -> bytes:
-    """Return ``flattened`` and ``leaves``."""
-    payloads = parts.payloads.values()
-    stored = b",".join([payload.stored for payload in payloads] + [more for more in parts.stored if more])
-    leaves = b",".join(
-        [payload.leaves for payload in payloads if payload.leaves] + [more for more in parts.leaves if more]
-    )
-    found = b""
-    if stored:
-        found = b',"flattened":{%b}' % stored
-    if leaves:
-        found += b',"leaves":[%b]' % leaves
-    return found[1:] if is_first else found
+def _truncated(parts: Parts) -> bytes:
+    return member(b"truncated", parts.truncated) if parts.truncated else b""
 
 
 def _text(value: Any, key: str) -> Text:
@@ -247,25 +268,15 @@ def _text(value: Any, key: str) -> Text:
     return found if type(found) is str and found else UNSET
 
 
-def _people(parts: Parts, request: Any, response: Any) -> tuple[bytes, bytes, tuple[str, ...] | None]:
-    """Return ``user``, ``group`` and the names for ``related.user`` (``None``: the actor's)."""
-    actor, record = parts.actor, parts.record
-    target_name: Text = UNSET
-    new_name: Text = UNSET
-    target_id: Text = UNSET
+def _people(record: Record, actor: Actor, request: Any, response: Any, additional: Any) -> tuple[bytes, bytes]:
+    """Return ``user`` and the member ``user`` of ``related``."""
+    target_name, new_name = _text(request, "userName"), _text(request, "newUserName")
+    target_id = _text(response.get("user"), "userId") if isinstance(response, dict) else UNSET
     signed_in: Text = UNSET
-    group = b""
-    if isinstance(request, dict):
-        target_name, new_name = _text(request, "userName"), _text(request, "newUserName")
-    if isinstance(response, dict):
-        target_id = _text(response.get("user"), "userId")
     if record.event_name == "UserAuthentication" and actor.user.name is UNSET:
-        signed_in = _text(parts.payloads.get("additionalEventData", _NOTHING).value, "UserName")
-    if record.event_source in _GROUP_SERVICES:
-        group_id = _text(response.get("group"), "groupId") if isinstance(response, dict) else UNSET
-        group = member("group", UserName(group_id, _text(request, "groupName")))
+        signed_in = _text(additional, "UserName")
     if not (target_name or new_name or target_id or signed_in):
-        return actor.user_json, group, None
+        return actor.user_json, actor.related_json
     user = User(
         actor.user.id,
         actor.user.name or signed_in,
@@ -274,68 +285,35 @@ def _people(parts: Parts, request: Any, response: Any) -> tuple[bytes, bytes, tu
         UserName(target_id, target_name) if target_name or target_id else UNSET,
         UserName(UNSET, new_name) if new_name else UNSET,
     )
-    names = actor.related + tuple(
-        [
-            name
-            for name in (signed_in, target_name, target_id, new_name)
-            if name and name != HIDDEN and name not in actor.related
-        ]
-    )
-    return member("user", user), group, tuple(dict.fromkeys(names))
+    names = related_names(*actor.related, signed_in, target_name, target_id, new_name)
+    return member(b"user", user), member(b"user", names)
 
 
-def _is_account(text: Text) -> bool:
-    return isinstance(text, str) and len(text) == 12 and text.isascii() and text.isdigit()
+def _group(record: Record, request: Any, response: Any) -> bytes:
+    """Return ``group``: one of users."""
+    if record.event_source not in _GROUP_SERVICES:
+        return b""
+    group_id = _text(response.get("group"), "groupId") if isinstance(response, dict) else UNSET
+    return member(b"group", UserName(group_id, _text(request, "groupName")))
 
 
-def _accounts(caller: Text, recipient: Text) -> tuple[Text, bool | UnsetType]:
-    """Return the caller's account (the recipient's if the caller has none), and whether the two differ."""
-    if not _is_account(caller):
-        return recipient or caller or UNSET, UNSET
-    return caller, caller != recipient if caller == recipient or _is_account(recipient) else UNSET
+def _ips(address: Address, details: Any) -> bytes:
+    """Return the member ``ip`` of ``related``."""
+    more = _text(details, "sourceIpAddress")
+    ips = (*address.ips, more) if more and is_ip(more) and more not in address.ips else address.ips
+    return member(b"ip", ips)
 
 
-def _related(
-    parts: Parts,
-    names: tuple[str, ...] | None,
-    ips: tuple[str, ...],
-    hosts: tuple[str, ...],
-    request: Any,
-    response: Any,
-) -> bytes:
-    found = b""
-    if names is not None:
-        found = b',"user":%b' % encode(names)
-    elif parts.actor.related:
-        found = b',"user":%b' % parts.actor.related_json
-    details = parts.payloads.get("serviceEventDetails")
-    if details is not None:
-        more = _text(details.value, "sourceIpAddress")
-        if more and is_ip(more) and more not in ips:
-            ips = (*ips, more)
-    if ips:
-        found += b',"ip":%b' % encode(ips)
-    hosts += parts.tls.hosts + parts.actor.hosts + _instances(parts)
-    if hosts:
-        found += b',"hosts":%b' % encode(tuple(dict.fromkeys(hosts)))
-    hashes = _hashes(request) + _hashes(response)
-    if hashes:
-        found += b',"hash":%b' % encode(tuple(dict.fromkeys(hashes)))
-    return b',"related":{%b}' % found[1:] if found else b""
-
-
-def _hashes(payload: Any) -> list[str]:
-    if not isinstance(payload, dict):
-        return []
-    return [text for key in ("codeSha256", "imageDigest") if (text := _text(payload, key))]
-
-
-def _instances(parts: Parts) -> tuple[str, ...]:
-    """Return the EC2 instances that the record names as a parameter or a resource."""
-    found: tuple[str, ...] = ()
-    for payload in parts.payloads.values():
-        found += payload.instances
+def _hosts(parts: Parts, address: Address) -> bytes:
+    """Return the member ``hosts`` of ``related``."""
+    hosts = address.hosts + parts.tls.hosts + parts.actor.hosts + parts.instances
     for resource in parts.record.resources or ():
         if resource.arn and ":instance/i-" in resource.arn:
-            found += (resource.arn.rpartition("/")[2],)
-    return found
+            hosts += (resource.arn.rpartition("/")[2],)
+    return member(b"hosts", tuple(dict.fromkeys(hosts))) if hosts else b""
+
+
+def _hashes(*payloads: Any) -> bytes:
+    """Return the member ``hash`` of ``related``."""
+    found = [text for payload in payloads for key in ("codeSha256", "imageDigest") if (text := _text(payload, key))]
+    return member(b"hash", tuple(dict.fromkeys(found)))

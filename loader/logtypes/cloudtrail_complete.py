@@ -13,7 +13,7 @@ from loader.logtypes.cloudtrail_build import Parts, finish
 from loader.logtypes.cloudtrail_identity import NOBODY, actor_of
 from loader.logtypes.cloudtrail_insight import insight_of
 from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, tls_of
-from loader.logtypes.cloudtrail_payload import Payload, instances_in, leaves_json
+from loader.logtypes.cloudtrail_payload import ABSENT, Payload, make_payload
 from loader.logtypes.cloudtrail_record import NO_PAYLOAD, PAYLOADS, encode
 from loader.logtypes.cloudtrail_salvage import DEEPEST, Salvage, compact, repair, take_apart
 from loader.logtypes.leaves import Leaves, escape_key
@@ -44,7 +44,7 @@ def render(raw: bytes, origin: Origin) -> Rendered:
         salvage.residue["eventTime"] = record.event_time
     leaves = Leaves(_LEAVES_FACTOR * len(record_json) + LEAVES_FREE)
     payloads = {
-        name: _payload(attribute, values[name], bytes(payload), name, leaves)
+        attribute: _payload(attribute, values[name], bytes(payload), name, leaves)
         for attribute, name in PAYLOADS.items()
         if (payload := getattr(record, attribute)) is not NO_PAYLOAD
     }
@@ -53,7 +53,6 @@ def render(raw: bytes, origin: Origin) -> Rendered:
     if actor.odd_date is not UNSET:
         context = salvage.residue.setdefault("userIdentity", {}).setdefault("sessionContext", {})
         context.setdefault("attributes", {})["creationDate"] = actor.odd_date
-    start = len(leaves.found)
     for leaf in (*tls.leaves, *actor.leaves):
         leaves.take(leaf)
     more = _residue(salvage, leaves)
@@ -61,14 +60,19 @@ def render(raw: bytes, origin: Origin) -> Rendered:
         record,
         moment,
         origin,
-        payloads,
         actor,
+        actor.trail,
         tls,
+        payloads.get("request_parameters", ABSENT),
+        payloads.get("response_elements", ABSENT),
+        payloads.get("additional_event_data", ABSENT),
+        payloads.get("service_event_details", ABSENT),
         insight_of(values.get("insightDetails"), values, moment),
+        tuple([instance for payload in payloads.values() for instance in payload.instances]),
+        [payload.stored for payload in payloads.values()] + more,
+        [encode(leaves.found)[1:-1]],
         values.get("errorCode", UNSET),
         values.get("errorMessage", UNSET),
-        more,
-        (leaves_json(leaves.found[start:]),),
         None if repaired is raw else ["invalid_unicode"],
         list(leaves.cut),
         kept=len(record_json) <= LONGEST_KEYWORD,
@@ -88,10 +92,7 @@ def _identifying(raw: bytes, repaired: bytes) -> bytes:
 def _payload(attribute: str, value: Any, raw: bytes, name: str, leaves: Leaves) -> Payload:
     start = len(leaves.found)
     leaves.walk(value, name, DEEPEST)
-    found = leaves.found[start:]
-    return Payload(
-        value, b'"%b":%b' % (attribute.encode(), stored(value, raw)), leaves_json(found), instances_in(found)
-    )
+    return make_payload(b'"%b":' % attribute.encode(), value, stored(value, raw), leaves.found[start:])
 
 
 def _tls(salvage: Salvage) -> Tls:
@@ -105,7 +106,7 @@ def _tls(salvage: Salvage) -> Tls:
     return tls
 
 
-def _residue(salvage: Salvage, leaves: Leaves) -> tuple[bytes, ...]:
+def _residue(salvage: Salvage, leaves: Leaves) -> list[bytes]:
     """Return the residue as members of ``aws.cloudtrail.flattened``, and list its leaves."""
     found: list[bytes] = []
     residue = salvage.residue
@@ -129,7 +130,7 @@ def _residue(salvage: Salvage, leaves: Leaves) -> tuple[bytes, ...]:
         doubled.append(_member(path, earlier, write_json(earlier)))
     if doubled:
         found.append(b'"doubled":%b' % _object(doubled, salvage.doubled))
-    return tuple(found)
+    return found
 
 
 def _member(name: str, value: Any, raw: bytes) -> bytes:

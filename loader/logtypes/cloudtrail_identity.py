@@ -123,9 +123,8 @@ class _Name(Output):
     name: Text
 
 
-class _Siem(Output):
-    cross_account: bool | UnsetType
-    session: _Name | UnsetType
+class _Session(Output):
+    session: _Name
 
 
 class UserName(Output):
@@ -150,9 +149,9 @@ class Actor(Struct, frozen=True, gc=False):
     """What a document says of ``userIdentity``; shared between documents, so nothing in it is ever changed.
 
     ``trail`` is ``aws.cloudtrail.user_identity``, ``user_json`` is ``user`` of a record that names no other user,
-    ``related`` the names for ``related.user``, ``related_json`` the same as JSON, ``account`` the caller's account.
+    ``related`` the names for ``related.user``, ``related_json`` the same as a member, ``account`` the caller's account.
     ``stored`` and ``leaves`` hold what has no typed field, ``odd_date`` a creation date that is not as it should be.
-    ``siem`` holds the members of ``siem`` by whether the account is not the recipient's (``UNSET``: not known).
+    ``session`` is a member of ``siem``.
     """
 
     user: User
@@ -166,7 +165,7 @@ class Actor(Struct, frozen=True, gc=False):
     leaves: tuple[str, ...]
     leaves_json: bytes
     hosts: tuple[str, ...]
-    siem: dict[bool | UnsetType, bytes]
+    session: bytes
     odd_date: Text
 
 
@@ -182,7 +181,6 @@ def actor_of(identity: Identity) -> Actor:
     user = User(
         identity.principal_id or person or UNSET, name, email, "aws_service" if is_service else _kind(identity.type)
     )
-    session = _Name(session_name) if session_name else UNSET
     related = related_names(
         user.id,
         name,
@@ -198,16 +196,16 @@ def actor_of(identity: Identity) -> Actor:
     return Actor(
         user=user,
         trail=b',"user_identity":%b' % encode(out),
-        user_json=member("user", user),
-        service=member("service", _Name(identity.invoked_by)) if is_service and identity.invoked_by else b"",
+        user_json=member(b"user", user),
+        service=member(b"service", _Name(identity.invoked_by)) if is_service and identity.invoked_by else b"",
         account=identity.account_id,
         related=related,
-        related_json=encode(related),
+        related_json=member(b"user", related),
         stored=stored_json,
         leaves=tuple(leaves),
         leaves_json=encode(leaves)[1:-1],
         hosts=(session_name,) if session_name and INSTANCE.fullmatch(session_name) else (),
-        siem={across: members(_Siem(across, session)) for across in (True, False, UNSET)},
+        session=members(_Session(_Name(session_name))) if session_name else b"",
         odd_date=_odd_date(identity),
     )
 
@@ -239,12 +237,12 @@ NOBODY: Final = Actor(
     service=b"",
     account=UNSET,
     related=(),
-    related_json=b"[]",
+    related_json=b"",
     stored=b"",
     leaves=(),
     leaves_json=b"",
     hosts=(),
-    siem={across: members(_Siem(across, UNSET)) for across in (True, False, UNSET)},
+    session=b"",
     odd_date=UNSET,
 )
 

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-insights-f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from math import isfinite
 from typing import Any
 
@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from loader.logtypes.cloudtrail_parts import Output, member, members
 from loader.logtypes.cloudtrail_record import Text
 from loader.logtypes.leaves import Number, number_text
-from loader.logtypes.times import Moment
+from loader.logtypes.times import Moment, shifted
 
 
 class _Insight(Output):
@@ -81,7 +81,7 @@ def insight_of(details: Any, others: Mapping[str, Any], moment: Moment) -> Insig
     end: Text = moment.text if state == "End" else UNSET
     if end is not UNSET and isinstance(minutes, float):
         start = _before(moment, minutes)
-    return InsightPart(source, name, members(_Window(start, end)), member("insight", fields))
+    return InsightPart(source, name, members(_Window(start, end)), member(b"insight", fields))
 
 
 def _dict(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -109,7 +109,6 @@ def _ratio(average: float | UnsetType, baseline: float | UnsetType) -> float | U
 
 def _before(moment: Moment, minutes: float) -> Text:
     try:
-        start = datetime.fromtimestamp(moment.epoch, timezone.utc) - timedelta(minutes=minutes)
-    except (OverflowError, ValueError, OSError):
+        return shifted(moment, -timedelta(minutes=minutes)) or UNSET
+    except OverflowError:
         return UNSET
-    return f"{start.year:04}-{start:%m-%dT%H:%M:%SZ}"

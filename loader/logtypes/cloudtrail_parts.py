@@ -1,28 +1,25 @@
 """The parts of a document that repeat from record to record: made once, kept as JSON, shared.
 
 Each part is one or more members of a JSON object, every one with a comma before it (``,"source":{...}``), or nothing.
-Every cache here is bounded in entries, and texts that a caller can choose are only kept when they are short.
+Every cache here is bounded in entries, and only short records may use them (``__wrapped__`` is the way past them): a
+caller chooses some of these texts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from loader.ecs import ECS_VERSION
 from loader.logtypes.cloudtrail_record import Flag, Text, TlsDetails, encode
-from loader.logtypes.cloudtrail_taxonomy import Class, service_name
+from loader.logtypes.cloudtrail_taxonomy import ENDPOINT_ALLOWED, ENDPOINT_DENIED, INSIGHT, classify, service_name
 from loader.logtypes.model import ObjectContext
 from loader.logtypes.network import foreign_host, ips_in, is_ip
-from loader.logtypes.times import Moment, delivery
+from loader.logtypes.times import Window, believable, delivery
 from loader.logtypes.user_agent import parse_user_agent
-
-_LONGEST_KEPT: Final = 1024
-_T = TypeVar("_T")
 
 DATASET: Final = "aws.cloudtrail"
 _MODULE: Final = "aws"
@@ -32,44 +29,31 @@ class Output(Struct, gc=False):
     """A JSON object of a document; what is ``UNSET`` is left out."""
 
 
-def members(output: Struct) -> bytes:
+def members(output: object) -> bytes:
     """Return the members of an object, each with a comma before it."""
     inner = encode(output)[1:-1]
     return b"," + inner if inner else b""
 
 
-def member(name: str, value: object) -> bytes:
-    """Return ``,"name":value``; nothing for an object that is empty or ``UNSET``."""
-    if value is UNSET:
-        return b""
+def member(name: bytes, value: object) -> bytes:
+    """Return ``,"name":value``; nothing for what is empty."""
     inner = encode(value)
-    return b"" if inner == b"{}" else b',"%b":%b' % (name.encode(), inner)
+    return b"" if inner in _EMPTY else b',"%b":%b' % (name, inner)
 
 
-def _kept(size: int) -> Callable[[Callable[[str], _T]], Callable[[str], _T]]:
-    """Keep the results for the ``size`` latest texts, long ones excepted."""
-
-    def decorate(make: Callable[[str], _T]) -> Callable[[str], _T]:
-        kept = lru_cache(maxsize=size)(make)
-
-        def call(text: str) -> _T:
-            return kept(text) if len(text) <= _LONGEST_KEPT else make(text)
-
-        return call
-
-    return decorate
+_EMPTY: Final = (b"{}", b"[]", b"")
 
 
 class Origin(Struct, frozen=True, gc=False):
-    """What a document says of the object its record was in. ``delivered`` is ``None`` if the key does not say.
+    """What a document says of the object its record was in. ``believed`` is ``None`` if the key tells no time.
 
-    ``event`` goes into ``event``, ``log`` to the top. ``aws`` opens ``aws`` and ``aws.cloudtrail``.
+    ``event`` goes into ``event``, ``log`` to the top; ``s3`` opens ``aws`` and ``aws.cloudtrail``.
     """
 
     event: bytes
     log: bytes
-    aws: bytes
-    delivered: Moment | None
+    s3: bytes
+    believed: Window | None
 
 
 def origin_of(context: ObjectContext) -> Origin:
@@ -79,10 +63,10 @@ def origin_of(context: ObjectContext) -> Origin:
     path = f"s3://{context.bucket}/{context.key}"
     s3 = {"bucket": {"name": context.bucket}, "object": {"key": context.key}}
     return Origin(
-        event=b"," + encode({**times, "ingested": context.ingested})[1:-1],
-        log=member("log", {"file": {"path": path}}),
-        aws=b',"aws":{"s3":%b,"cloudtrail":{' % encode(s3),
-        delivered=delivered,
+        event=members({**times, "ingested": context.ingested}),
+        log=member(b"log", {"file": {"path": path}}),
+        s3=b',"aws":{"s3":%b,"cloudtrail":{' % encode(s3),
+        believed=believable(delivered) if delivered else None,
     )
 
 
@@ -126,23 +110,33 @@ class _Trail(Output):
 
 
 class Call(Struct, frozen=True, gc=False):
-    """What all records of one kind of call share: ``event`` (open), ``cloud``, and members of ``aws.cloudtrail``."""
+    """What all records of one kind of call share.
+
+    ``event`` opens ``event``, after ``ecs``; ``cloud`` ends it and has ``cloud``; ``siem`` holds members of
+    ``siem`` and ``trail`` of ``aws.cloudtrail``.
+    """
 
     event: bytes
     cloud: bytes
+    siem: bytes
     trail: bytes
 
 
-_ECS: Final = member("ecs", {"version": ECS_VERSION})
+_OPEN_EVENT: Final = b'%b,"event":' % member(b"ecs", {"version": ECS_VERSION})
+_ACROSS: Final = {True: b',"cross_account":true', False: b',"cross_account":false'}
+
+
+def _is_account(text: Text) -> bool:
+    return isinstance(text, str) and len(text) == 12 and text.isascii() and text.isdigit()
 
 
 def make_call(
-    kind: str,
-    classes: Class,
+    is_insight: bool,
+    failed: bool,
     outcome: str,
     provider: Text,
     action: Text,
-    account: Text,
+    caller: Text,
     region: Text,
     event_version: Text,
     event_category: Text,
@@ -155,12 +149,36 @@ def make_call(
     vpc_endpoint_id: Text,
     vpc_endpoint_account_id: Text,
 ) -> Call:
-    """Return the part for a kind of call."""
-    event = _Event(kind, classes.category, classes.type, action, outcome, provider, DATASET, _MODULE)
+    """Return the part for a kind of call.
+
+    ``failed`` says whether the record has an error code, ``caller`` is the caller's account.
+    """
+    account, siem = recipient_account_id or caller or UNSET, b""
+    if _is_account(caller):
+        account = caller
+        if _is_account(recipient_account_id):
+            siem = _ACROSS[caller != recipient_account_id]
+    if is_insight or event_category == "Insight":
+        classes = INSIGHT
+    elif event_category == "NetworkActivity" or event_type == "AwsVpceEvent":
+        classes = ENDPOINT_DENIED if failed else ENDPOINT_ALLOWED
+    else:
+        classes = classify(provider or "", action or "")
+    event = _Event(
+        "alert" if is_insight else "event",
+        classes.category,
+        classes.type,
+        action,
+        outcome,
+        provider,
+        DATASET,
+        _MODULE,
+    )
     service = _Name(service_name(provider)) if provider else UNSET
     return Call(
-        event=b'%b,"event":%b' % (_ECS, encode(event)[:-1]),
-        cloud=member("cloud", _Cloud("aws", _Id(account) if account is not UNSET else UNSET, region, service)),
+        event=_OPEN_EVENT + encode(event)[:-1],
+        cloud=b"}" + member(b"cloud", _Cloud("aws", _Id(account) if account is not UNSET else UNSET, region, service)),
+        siem=siem,
         trail=members(
             _Trail(
                 event_version,
@@ -192,23 +210,27 @@ class _Source(Output):
 
 
 class Address(Struct, frozen=True, gc=False):
-    """``source``, and what it adds to ``related``."""
+    """``source``, the addresses in it, the same as a member of ``related``, and a host that is not AWS's."""
 
     source: bytes
     ips: tuple[str, ...]
+    related: bytes
     hosts: tuple[str, ...]
 
 
-@_kept(16384)
+@lru_cache(maxsize=16384)
 def address_of(text: str) -> Address:
     """Return the part for ``sourceIPAddress``."""
-    host = foreign_host(text)
+    host, ips = foreign_host(text), tuple(ips_in(text))
     return Address(
-        member("source", _Source(text, text if is_ip(text) else UNSET)), tuple(ips_in(text)), (host,) if host else ()
+        source=member(b"source", _Source(text, text if is_ip(text) else UNSET)),
+        ips=ips,
+        related=member(b"ip", ips),
+        hosts=(host,) if host else (),
     )
 
 
-NO_ADDRESS: Final = Address(b"", (), ())
+NO_ADDRESS: Final = Address(b"", (), b"", ())
 
 
 class _System(Output):
@@ -225,13 +247,13 @@ class _Agent(Output):
     device: _Name | UnsetType
 
 
-@_kept(4096)
+@lru_cache(maxsize=4096)
 def agent_of(text: str) -> bytes:
     """Return the part for ``userAgent``."""
     agent = parse_user_agent(text)
     system = _System(agent.os_name, agent.os_version or UNSET, agent.os_full or UNSET) if agent.os_name else UNSET
     device = _Name(agent.device) if agent.device else UNSET
-    return member("user_agent", _Agent(text, agent.name or UNSET, agent.version or UNSET, system, device))
+    return member(b"user_agent", _Agent(text, agent.name or UNSET, agent.version or UNSET, system, device))
 
 
 class _ServerName(Output):
@@ -283,9 +305,9 @@ def tls_of(details: TlsDetails) -> Tls:
     host = foreign_host(name) if name else None
     return Tls(
         tls=member(
-            "tls", _Tls(version, protocol, details.cipher_suite, _ServerName(name) if name is not UNSET else UNSET)
+            b"tls", _Tls(version, protocol, details.cipher_suite, _ServerName(name) if name is not UNSET else UNSET)
         ),
-        trail=member("tls_details", _KeyExchange(exchange)) if exchange is not UNSET else b"",
+        trail=member(b"tls_details", _KeyExchange(exchange)) if exchange is not UNSET else b"",
         hosts=(host,) if host else (),
         leaves=leaves,
         leaves_json=encode(leaves)[1:-1],

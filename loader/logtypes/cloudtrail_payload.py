@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from loader.logtypes.cloudtrail_record import PAYLOADS, encode, is_plain
+from loader.logtypes.cloudtrail_record import PAYLOADS, encode
 from loader.logtypes.leaves import MAX_LEVELS, OddPayloadError, decode_payload, walk_carefully, walk_plainly
 from loader.logtypes.residue import may_hold_long_number
 
@@ -20,47 +19,41 @@ _KEPT: Final = 4096
 
 _INSTANCE: Final = re.compile(r"=(i-(?:[0-9a-f]{17}|[0-9a-f]{8}))\Z", re.ASCII)
 _LONE_MINUS_ZERO: Final = re.compile(rb"[:\[,]-0[,\]}]|\A-0\Z")
+#: The keys that are looked up in payloads, see cloudtrail_build and cloudtrail_outcome.
+_TELLING: Final = frozenset(
+    {
+        *("userName", "newUserName", "groupName", "user", "group", "codeSha256", "imageDigest", "errorCode", "_return"),
+        *("sourceIpAddress",),
+    }
+)
 
 
 class Payload(Struct, frozen=True, gc=False):
     """A payload, shared between documents: nothing in it is ever changed.
 
     ``stored`` is a member of ``aws.cloudtrail.flattened`` (``"name":json``). ``leaves`` are JSON strings with commas
-    between. ``instances`` are the ids of EC2 instances among the values.
+    between. ``instances`` are the ids of EC2 instances among the values. ``telling`` says whether it is worth looking
+    into for names, hashes and errors.
     """
 
     value: Any
     stored: bytes
     leaves: bytes
     instances: tuple[str, ...]
+    telling: bool
 
 
-def leaves_json(leaves: Iterable[str]) -> bytes:
-    """Return leaves as JSON strings with commas between."""
-    return encode(list(leaves))[1:-1]
+#: The part for a payload that is missing.
+ABSENT: Final = Payload(None, b"", b"", (), telling=False)
 
 
-def instances_in(leaves: Iterable[str]) -> tuple[str, ...]:
-    """Return the EC2 instances that are the value of a leaf."""
-    return tuple([match.group(1) for leaf in leaves if "=i-" in leaf and (match := _INSTANCE.search(leaf))])
-
-
-def _read(attribute: str, name: str, content: bytes) -> Payload:
-    """Read a payload as the fast path does.
-
-    Raises:
-        OddPayloadError: the complete path must judge.
-        msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError: so must it.
-    """
-    value = decode_payload(content)
-    if not is_plain(value, content):
-        _check_single(value, content)
-    if may_hold_long_number(content):
-        raise OddPayloadError
-    leaves: list[str] = []
-    plain_keys = b"=" not in content and b"\\" not in content
-    (walk_plainly if plain_keys else walk_carefully)(value, name, leaves.append, MAX_LEVELS)
-    return Payload(value, b'"%b":%b' % (attribute.encode(), content), leaves_json(leaves), instances_in(leaves))
+def make_payload(prefix: bytes, value: Any, stored: bytes, leaves: list[str]) -> Payload:
+    """Return a payload; ``stored`` is its JSON in the document, ``prefix`` the name there (``"name":``)."""
+    instances: tuple[str, ...] = ()
+    if b'"i-' in stored:
+        instances = tuple([match.group(1) for leaf in leaves if (match := _INSTANCE.search(leaf))])
+    telling = type(value) is not list and isinstance(value, dict) and not _TELLING.isdisjoint(value)
+    return Payload(value, prefix + stored, encode(leaves)[1:-1], instances, telling)
 
 
 def _check_single(value: Any, content: bytes) -> None:
@@ -84,16 +77,35 @@ def _keys(value: Any) -> int:
 
 
 def _reader(attribute: str, name: str) -> Callable[[bytes], Payload]:
+    """Return the function that reads the payload ``name`` as the fast path does.
+
+    It raises :class:`OddPayloadError`, :class:`msgspec.MsgspecError`, UnicodeDecodeError, RecursionError or ValueError
+    if the complete path must judge.
+    """
+    prefix = b'"%b":' % attribute.encode()
+    remembered: dict[bytes, Payload] = {}
+
     def read(content: bytes) -> Payload:
-        return _read(attribute, name, content)
+        found = remembered.get(content)
+        if found is not None:
+            return found
+        value = decode_payload(content)
+        if len(encode(value)) != len(content):
+            _check_single(value, content)
+        leaves: list[str] = []
+        walk = walk_carefully if b"=" in content or b"\\" in content else walk_plainly
+        walk(value, name, leaves.append, MAX_LEVELS)
+        payload = make_payload(prefix, value, content, leaves)
+        if len(content) <= _REMEMBERED:
+            if len(remembered) >= _KEPT:
+                remembered.clear()
+            remembered[content] = payload
+        elif may_hold_long_number(content):
+            raise OddPayloadError
+        return payload
 
-    remembered = lru_cache(maxsize=_KEPT)(read)
-
-    def look_up(content: bytes) -> Payload:
-        return remembered(content) if len(content) <= _REMEMBERED else read(content)
-
-    return look_up
+    return read
 
 
-#: Attribute of a record, CloudTrail's name, and the function that reads the payload.
-READERS: Final = tuple((attribute, name, _reader(attribute, name)) for attribute, name in PAYLOADS.items())
+#: Attribute of a record, and the function that reads the payload; in the order of :data:`PAYLOADS`.
+READERS: Final = tuple((attribute, _reader(attribute, name)) for attribute, name in PAYLOADS.items())

@@ -3,45 +3,74 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
 
+from msgspec import Struct
+
 _UTC: Final = timezone.utc
+#: RFC 3339 in UTC, nanoseconds at most: what is passed on as it is.
+_EXACT: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z", re.ASCII)
 _TIME: Final = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)[Tt ](\d\d):?(\d\d):?(\d\d)(?:[.,](\d{1,30}))?\s?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
 )
-#: The form that is passed on as it is: RFC 3339 in UTC, nanoseconds at most.
-_CANONICAL: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
 #: ``…_20230710T1145Z_…`` in an object's key: when CloudTrail delivered it, in UTC.
 #: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
 _DELIVERY: Final = re.compile(r"_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)Z_", re.ASCII)
 
-_BEFORE_DELIVERY: Final = 7 * 86400
-_AFTER_DELIVERY: Final = 3600
+_BEFORE_DELIVERY: Final = timedelta(days=7)
+_AFTER_DELIVERY: Final = timedelta(hours=1)
+#: ``2023-07-10T11:45:00``: texts of this form sort as the times do.
+_SECONDS: Final = 19
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A point in time. ``text`` is RFC 3339 in UTC, ``epoch`` whole seconds since 1970, ``day`` ``YYYY.MM.DD``.
+class Moment(Struct, frozen=True, gc=False):
+    """A point in time. ``text`` is RFC 3339 in UTC, ``day`` is ``YYYY.MM.DD``.
 
     ``exact`` is true when ``text`` is the text that was parsed.
     """
 
     text: str
-    epoch: int
     day: str
     exact: bool
 
 
-@lru_cache(maxsize=4096)
+class Window(Struct, frozen=True, gc=False):
+    """A stretch of time, both ends included, to the second."""
+
+    first: str
+    last: str
+
+    def holds(self, moment: Moment) -> bool:
+        """Return whether ``moment`` is in it."""
+        return self.first <= moment.text[:_SECONDS] <= self.last
+
+
 def parse_time(text: str) -> Moment | None:
     """Return the moment that ``text`` names, ``None`` if it names none.
 
     Understood are RFC 3339 and the basic form ``20230710T114500Z``, with any fraction and offset. Without an offset it
     is UTC, which is all that CloudTrail writes. What is finer than a nanosecond is cut.
     """
+    match = _EXACT.fullmatch(text)
+    if match is None:
+        return _parse_other(text)
+    day = _day_of(match.group(1))
+    return None if day is None else Moment(text, day, exact=True)
+
+
+@lru_cache(maxsize=1024)
+def _day_of(date: str) -> str | None:
+    """Return ``2023.07.10`` of ``2023-07-10``, ``None`` if there is no such day."""
+    try:
+        datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=_UTC)
+    except ValueError:
+        return None
+    return date.replace("-", ".")
+
+
+def _parse_other(text: str) -> Moment | None:
     match = _TIME.fullmatch(text) if len(text) <= 64 else None
     if match is None:
         return None
@@ -53,12 +82,21 @@ def parse_time(text: str) -> Moment | None:
             moment += sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
     except (ValueError, OverflowError):
         return None
-    exact = _CANONICAL.fullmatch(text) is not None
-    canonical = text
-    if not exact:
-        tail = f".{fraction[:9]}Z" if fraction else "Z"
-        canonical = f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}{tail}"
-    return Moment(canonical, int(moment.timestamp()), f"{moment.year:04}.{moment:%m.%d}", exact)
+    tail = f".{fraction[:9]}Z" if fraction else "Z"
+    return Moment(f"{_seconds(moment)}{tail}", _seconds(moment)[:10].replace("-", "."), exact=False)
+
+
+def _seconds(moment: datetime) -> str:
+    # isoformat and not strftime, which does not fill the year with zeros everywhere.
+    return moment.replace(tzinfo=None, microsecond=0).isoformat()
+
+
+def shifted(moment: Moment, by: timedelta) -> str | None:
+    """Return RFC 3339 of ``moment`` shifted, whole seconds; ``None`` outside the years 1 to 9999."""
+    try:
+        return f"{_seconds(datetime.fromisoformat(moment.text[:_SECONDS]) + by)}Z"
+    except OverflowError:
+        return None
 
 
 def delivery(key: str) -> Moment | None:
@@ -67,9 +105,10 @@ def delivery(key: str) -> Moment | None:
     return parse_time("{}-{}-{}T{}:{}:00Z".format(*match.groups())) if match else None
 
 
-def is_misdated(event: Moment, delivered: Moment) -> bool:
-    """Return whether an event's time is too far from its object's delivery to be believed for an index's name.
+def believable(delivered: Moment) -> Window:
+    """Return the window in which an event's time is believed for the name of an index.
 
-    Believed are 7 days before to 1 hour after the delivery.
+    That is from 7 days before its object's delivery to 1 hour after it.
     """
-    return not delivered.epoch - _BEFORE_DELIVERY <= event.epoch <= delivered.epoch + _AFTER_DELIVERY
+    first, last = shifted(delivered, -_BEFORE_DELIVERY), shifted(delivered, _AFTER_DELIVERY)
+    return Window((first or "0001-01-01T00:00:00Z")[:_SECONDS], (last or "9999-12-31T23:59:59Z")[:_SECONDS])

@@ -12,7 +12,9 @@ from loader.cli.output import LEVEL_STYLES, console, print_json, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
 from loader.detection.triage import STATUSES, FoundAlert, Selection, Status, get_alert, list_alerts, set_status
+from loader.identity.actor import Actor
 from loader.index.client import make_client
+from loader.investigate.principal import behind_alert
 
 _SHOWN_EVIDENCE = 20
 
@@ -69,9 +71,12 @@ def list_command(
 @click.option("--json", "as_json", is_flag=True, help="Print the alert as one JSON object.")
 def show_command(identifier: str, as_json: bool) -> None:
     """Show one alert: who, what, from where, the evidence, and what to check next."""
-    alert = get_alert(make_client(settings_for_cluster(quiet=as_json)), identifier)
+    client = make_client(settings_for_cluster(quiet=as_json))
+    alert = get_alert(client, identifier)
+    actor = behind_alert(client, alert.body)
     if as_json:
-        print_json({"id": alert.id, "index": alert.index, **alert.body})
+        behind = {} if actor is None else {"behind": {**actor.document(), "reason": actor.reason}}
+        print_json({"id": alert.id, "index": alert.index, **alert.body, **behind})
         return
     facts = [
         ("what", "message"),
@@ -80,7 +85,6 @@ def show_command(identifier: str, as_json: bool) -> None:
         ("from", "event.start"),
         ("to", "event.end"),
         ("who", "aws.cloudtrail.user_identity.arn"),
-        ("first principal", "siem.actor.arn"),
         ("source", "source.address"),
         ("account", "cloud.account.id"),
         ("region", "cloud.region"),
@@ -89,9 +93,11 @@ def show_command(identifier: str, as_json: bool) -> None:
         ("set by", "siem.status_by"),
         ("note", "siem.status_note"),
         ("verdict", "siem.verdict"),
-        ("false positives and runbook", "rule.description"),
+        ("about", "rule.description"),
     ]
     rows = [(name, _path(alert.body, path)) for name, path in facts]
+    if actor is not None:
+        rows.insert(6, ("behind it", _behind(actor)))
     screen = console()
     screen.print(table(None, ["", ""], [row for row in rows if row[1]]))
     evidence = alert.body.get("siem", {}).get("evidence", [])
@@ -100,6 +106,12 @@ def show_command(identifier: str, as_json: bool) -> None:
     screen.print()
     screen.print(table(f"Evidence ({total} events)", ["time", "index", "id"], shown))
     screen.print(f"\nNext: siem alerts ack {alert.id} --note …; siem alerts close {alert.id} --note …")
+
+
+def _behind(actor: Actor) -> str:
+    """Return the way from the first principal to the credential used, and how sure that is."""
+    way = " → ".join(actor.chain) if actor.principal else actor.reason or "unknown"
+    return f"{way} ({actor.certainty})"
 
 
 def _set(identifier: str, status: Status, by: str | None, note: str | None) -> None:

@@ -92,3 +92,69 @@ def test_an_unknown_id_says_so(alerts: OpenSearch) -> None:
     result = CliRunner().invoke(main, ["alerts", "show", "nothing"])
     assert "no such alert" in str(result.exception)
     assert CliRunner().invoke(main, ["alerts", "close", "high"]).exit_code == 2  # a note is owed
+
+
+def test_an_alert_says_who_is_behind_a_role_even_if_the_session_arrived_later(
+    alerts: OpenSearch, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = "arn:aws:iam::123456789012:role/Admin"
+    session = "arn:aws:sts::123456789012:assumed-role/Admin/work"
+    used = {
+        "eventVersion": "1.08",
+        "eventTime": "2026-11-03T10:05:00Z",
+        "eventSource": "iam.amazonaws.com",
+        "eventName": "CreateUser",
+        "awsRegion": "us-east-1",
+        "sourceIPAddress": "198.51.100.7",
+        "userIdentity": {
+            "type": "AssumedRole",
+            "principalId": "AROAEXAMPLEEXAMPLE12:work",
+            "arn": session,
+            "accountId": "123456789012",
+            "accessKeyId": "ASIAEXAMPLEEXAMPLE12",
+            "sessionContext": {
+                "sessionIssuer": {
+                    "type": "Role",
+                    "principalId": "AROAEXAMPLEEXAMPLE12",
+                    "arn": role,
+                    "userName": "Admin",
+                },
+                "attributes": {"creationDate": "2026-11-03T10:00:00Z", "mfaAuthenticated": "false"},
+            },
+        },
+        "eventID": "used",
+        "recipientAccountId": "123456789012",
+    }
+    issued = {
+        **{key: used[key] for key in ("eventVersion", "awsRegion", "sourceIPAddress", "recipientAccountId")},
+        "eventTime": "2026-11-03T10:00:00Z",
+        "eventSource": "sts.amazonaws.com",
+        "eventName": "AssumeRole",
+        "eventID": "issued",
+        "userIdentity": {
+            "type": "IAMUser",
+            "principalId": "AIDAEXAMPLEEXAMPLE12",
+            "arn": "arn:aws:iam::123456789012:user/mallory",
+            "accountId": "123456789012",
+            "accessKeyId": "AKIAEXAMPLEEXAMPLE12",
+            "userName": "mallory",
+        },
+        "requestParameters": {"roleArn": role, "roleSessionName": "work"},
+        "responseElements": {
+            "credentials": {"accessKeyId": "ASIAEXAMPLEEXAMPLE12", "expiration": "Nov 3, 2026, 11:00:00 AM"},
+            "assumedRoleUser": {"assumedRoleId": "AROAEXAMPLEEXAMPLE12:work", "arn": session},
+        },
+    }
+    for number, record in enumerate((used, issued)):
+        if number == 1:
+            event = alerts.search(index="log-aws-cloudtrail-*", body={"size": 1})["hits"]["hits"][0]
+            body = alert("high", 70, "03", evidence=[{"index": event["_index"], "id": event["_id"]}])
+            alerts.index(index="siem-alerts-2026.11", id="role", body=body, params={"refresh": "true"})
+            assert "mallory" not in siem("alerts", "show", "role").stdout
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps({"Records": [record]}))
+        siem("load", "backfill", str(path), "--json")
+        alerts.indices.refresh(index="log-*,siem-*")
+    shown = siem("alerts", "show", "role").stdout
+    assert "arn:aws:iam::123456789012:user/mallory" in shown
+    assert "(certain)" in shown

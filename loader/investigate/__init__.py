@@ -1,0 +1,1 @@
+"""What an analyst asks next: who is behind this."""

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration install up down status docs dashboards clean
+.PHONY: help demo test lint unit integration chaos install up down status docs dashboards clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -37,6 +37,9 @@ unit: $(STAMP)   ## the fast tests: no servers
 
 integration: $(STAMP) ## the tests against a real OpenSearch node and moto's server, started once
 	$(BIN)/pytest -m integration $(ARGS)
+
+chaos: $(STAMP)  ## the long versions of the fault schedules (an hour or more)
+	SIEM_CHAOS_FAULTS=1000 $(BIN)/pytest tests/chaos $(ARGS)
 
 dashboards: $(STAMP) ## write dashboards/saved_objects/ anew from dashboards/src/
 	$(BIN)/siem dashboards build

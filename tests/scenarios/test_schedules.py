@@ -1,0 +1,127 @@
+"""Any schedule of delays, crashes, duplicates and schedulers ends in the alerts of one pass over everything.
+
+A few seeds run with the other tests. ``SIEM_CHAOS_SCHEDULES=100`` runs as many larger ones; ``SIEM_CHAOS_SEED`` is the
+first of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from opensearchpy import OpenSearch
+from scenario_world import (
+    DAY,
+    HOUR,
+    MINUTE,
+    MONOTONE,
+    START,
+    WAITING,
+    Scheduler,
+    World,
+    WorldClock,
+    alerts,
+    forget,
+    load,
+)
+
+from loader.detection.run import RunOptions
+
+pytestmark = pytest.mark.integration
+
+_MANY = int(os.environ.get("SIEM_CHAOS_SCHEDULES", "0"))
+_FIRST = int(os.environ.get("SIEM_CHAOS_SEED", "1"))
+_SEEDS = range(_FIRST, _FIRST + (_MANY or 2))
+_EVENTS = 600 if _MANY else 150
+_CYCLES = 60 if _MANY else 14
+
+
+def _live_through(client: OpenSearch, world: World, options: RunOptions, rules: tuple) -> Counter[str]:
+    """Let the world happen to two schedulers. Return what went wrong on the way."""
+    rng = random.Random(world.seed + 1)
+    clocks = [WorldClock(), WorldClock(timedelta(seconds=rng.uniform(-30, 30)))]
+    schedulers = [Scheduler(client, rules, clock, options) for clock in clocks]
+    moments = sorted(START + (world.end - START) * rng.random() for _ in range(_CYCLES))
+    faults: Counter[str] = Counter()
+    loaded = 0
+    for moment in moments:
+        arrived = loaded
+        while arrived < len(world.arrivals) and world.arrivals[arrived].at <= moment:
+            arrived += 1
+        load(client, world.arrivals[loaded:arrived])
+        loaded = arrived
+        for clock in clocks:
+            clock.time = moment
+        one, other = rng.sample(schedulers, 2)
+        kind = rng.random()
+        if kind < 0.4:
+            one.cycle(crash_after=rng.randrange(1, 60))
+        elif kind < 0.8:
+            one.cycle(between={rng.randrange(1, 60): other})
+            faults["interleaved"] += 1
+        else:
+            one.cycle()
+    load(client, world.arrivals[loaded:])
+    for clock in clocks:
+        clock.time = world.end
+    for _ in range(3):
+        for scheduler in schedulers:
+            report = scheduler.cycle()
+            assert report is not None
+            assert report.errors == {}
+    assert report.complete
+    faults["crashed"] = sum(scheduler.crashes for scheduler in schedulers)
+    return faults
+
+
+def _one_pass(client: OpenSearch, world: World, options: RunOptions, rules: tuple) -> dict:
+    forget(client)
+    clock = WorldClock()
+    clock.time = world.end
+    report = Scheduler(client, rules, clock, options).cycle()
+    assert report is not None
+    assert report.complete
+    return alerts(client)
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+def test_monotone_rules_under_any_delay(templates: OpenSearch, seed: int) -> None:
+    world = World(seed, _EVENTS, longest_delay=DAY)
+    options = RunOptions(chunk=64, deferred_chunk=200, start="past")
+    faults = _live_through(templates, world, options, MONOTONE)
+    lived = alerts(templates)
+    expected = _one_pass(templates, world, options, MONOTONE)
+    assert faults["crashed"] + faults["interleaved"] > 0
+    assert Counter(alert["rule"]["id"] for alert in lived.values()) == Counter(
+        alert["rule"]["id"] for alert in expected.values()
+    )
+    assert lived == expected
+    assert {alert["rule"]["id"] for alert in expected.values()} >= {"make", "use_folded", "count"}
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+def test_rules_that_wait_under_delays_they_wait_for(templates: OpenSearch, seed: int) -> None:
+    world = World(seed, _EVENTS, longest_delay=20 * MINUTE)
+    # The schedulers' clocks differ by 30 seconds at most: waiting has to cover that, too.
+    options = RunOptions(chunk=64, deferred_chunk=200, start="past", lateness=21 * MINUTE)
+    _live_through(templates, world, options, WAITING)
+    lived = alerts(templates)
+    assert not [alert for alert in lived.values() if "verdict" in alert["siem"]], "nothing had to be withdrawn"
+    expected = _one_pass(templates, world, options, WAITING)
+    assert lived == expected
+    assert expected
+
+
+@pytest.mark.parametrize("seed", _SEEDS)
+def test_rules_that_wait_withdraw_what_later_events_refute(templates: OpenSearch, seed: int) -> None:
+    world = World(seed, _EVENTS, longest_delay=12 * HOUR)
+    options = RunOptions(chunk=64, deferred_chunk=200, start="past", lateness=10 * MINUTE)
+    _live_through(templates, world, options, WAITING)
+    lived = alerts(templates)
+    expected = _one_pass(templates, world, options, WAITING)
+    standing = {key: alert for key, alert in lived.items() if alert["siem"].get("verdict") != "withdrawn"}
+    assert standing == expected
+    assert all(alert["siem"]["status"] == "open" for alert in lived.values()), "only people close alerts"

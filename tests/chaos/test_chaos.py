@@ -84,6 +84,7 @@ def test_a_long_schedule_on_a_node_that_is_stopped_and_started(own_stack: LocalS
         files_a_round=30,
         records_a_file=100,
         workers=3,
+        rate=0.15,  # fewer at once, so that more files, kills and stops share the run
         pause_s=(1.0, 5.0),
     )
     verdict = Harness(

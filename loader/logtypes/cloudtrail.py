@@ -17,9 +17,9 @@ from loader.logtypes.cloudtrail_actor import read_actor
 from loader.logtypes.cloudtrail_build import Parts, finish
 from loader.logtypes.cloudtrail_complete import LEAVES_FREE, render
 from loader.logtypes.cloudtrail_identity import NOBODY
-from loader.logtypes.cloudtrail_insight import insight_of
+from loader.logtypes.cloudtrail_insight import InsightPart, insight_of
 from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, origin_of, tls_of
-from loader.logtypes.cloudtrail_payload import ABSENT, READERS, Payload
+from loader.logtypes.cloudtrail_payload import ABSENT, READERS, Payload, read_additional, read_request, read_response
 from loader.logtypes.cloudtrail_record import (
     NO_PAYLOAD,
     Record,
@@ -30,7 +30,7 @@ from loader.logtypes.cloudtrail_record import (
 from loader.logtypes.leaves import OddPayloadError
 from loader.logtypes.model import LogType, ObjectContext, Rendered
 from loader.logtypes.shorten import LONGEST_KEYWORD
-from loader.logtypes.times import parse_time
+from loader.logtypes.times import Moment, parse_time
 
 #: Longer records take the complete path: in shorter ones no value can be too long for its field.
 _SHORT: Final = LONGEST_KEYWORD
@@ -84,18 +84,19 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     moment = parse_time(record.event_time)
     if moment is None or not moment.exact or tls.odd or _leaves_something(record):
         raise OddPayloadError
-    found: dict[str, Payload] = {}
-    stored: list[bytes] = []
-    leaves: list[bytes] = []
-    instances: tuple[str, ...] = ()
-    for attribute, read in READERS:
-        content = getattr(record, attribute)
-        if content is not NO_PAYLOAD:
-            payload = found[attribute] = read(bytes(content))
-            stored.append(payload.stored)
-            if payload.leaves:
-                leaves.append(payload.leaves)
-            instances += payload.instances
+    request = response = additional = more = ABSENT
+    insight = None
+    if record.request_parameters is not NO_PAYLOAD:
+        request = read_request(bytes(record.request_parameters))
+    if record.response_elements is not NO_PAYLOAD:
+        response = read_response(bytes(record.response_elements))
+    if record.additional_event_data is not NO_PAYLOAD:
+        additional = read_additional(bytes(record.additional_event_data))
+    payloads = [payload for payload in (request, response, additional) if payload is not ABSENT]
+    if _has_more(record):
+        more, insight = _read_more(record, moment, payloads)
+    stored = [payload.stored for payload in payloads]
+    leaves = [payload.leaves for payload in payloads]
     if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
         raise OddPayloadError
     if tls.leaves_json:
@@ -112,18 +113,43 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
             actor,
             user_identity,
             tls,
-            found.get("request_parameters", ABSENT),
-            found.get("response_elements", ABSENT),
-            found.get("additional_event_data", ABSENT),
-            found.get("service_event_details", ABSENT),
-            insight_of(found["insight_details"].value, {}, moment) if "insight_details" in found else None,
-            instances,
+            request,
+            response,
+            additional,
+            more,
+            insight,
+            payloads,
             stored,
             leaves,
             record.error_code,
             record.error_message,
         ),
         raw,
+    )
+
+
+def _has_more(record: Record) -> bool:
+    """Return whether there are payloads that few records have."""
+    return not (
+        record.service_event_details is NO_PAYLOAD
+        and record.insight_details is NO_PAYLOAD
+        and record.event_context is NO_PAYLOAD
+        and record.edge_device_details is NO_PAYLOAD
+    )
+
+
+def _read_more(record: Record, moment: Moment, payloads: list[Payload]) -> tuple[Payload, InsightPart | None]:
+    """Add the payloads that few records have; return ``serviceEventDetails`` and the Insight."""
+    found = {
+        attribute: read(bytes(getattr(record, attribute)))
+        for attribute, read in READERS.items()
+        if getattr(record, attribute) is not NO_PAYLOAD
+    }
+    payloads[:] = found.values()
+    insight = found.get("insight_details")
+    return (
+        found.get("service_event_details", ABSENT),
+        insight_of(insight.value, {}, moment) if insight is not None else None,
     )
 
 

@@ -34,6 +34,7 @@ class _Template(Struct, frozen=True, gc=False):
 
 
 _templates: dict[bytes, _Template] = {}
+_wholes: dict[bytes, tuple[Actor, bytes]] = {}
 
 
 def read_actor(raw: bytes) -> tuple[Actor, bytes]:
@@ -43,6 +44,16 @@ def read_actor(raw: bytes) -> tuple[Actor, bytes]:
         OddPayloadError: there is more in it than the typed fields hold.
         msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is not what it should be.
     """
+    known = _wholes.get(raw)
+    if known is None:
+        known = _from_template(raw)
+        if len(_wholes) >= _KEPT:
+            _wholes.clear()
+        _wholes[raw] = known
+    return known
+
+
+def _from_template(raw: bytes) -> tuple[Actor, bytes]:
     key_at = raw.find(_KEY)
     if key_at < 0:
         actor = _read_whole(raw)
@@ -66,7 +77,7 @@ def read_actor(raw: bytes) -> tuple[Actor, bytes]:
     stem = raw[:letters] + raw[key_end:date_at] + raw[date_end:]
     template = _templates.get(stem)
     if template is None:
-        template = _make_template(_read_whole.__wrapped__(raw), key, date)
+        template = _make_template(_read_whole(raw), key, date)
         if len(_templates) >= _KEPT:
             _templates.clear()
         _templates[stem] = template
@@ -79,7 +90,6 @@ def _is_exact(date: bytes) -> bool:
     return moment is not None and moment.exact
 
 
-@lru_cache(maxsize=_KEPT)
 def _read_whole(raw: bytes) -> Actor:
     identity = decode_identity(raw)
     actor = actor_of(identity)

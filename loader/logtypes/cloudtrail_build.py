@@ -32,7 +32,7 @@ from loader.logtypes.cloudtrail_payload import ABSENT, Payload
 from loader.logtypes.cloudtrail_record import Addendum, Record, Text, Texts, encode
 from loader.logtypes.model import Rendered
 from loader.logtypes.network import is_ip
-from loader.logtypes.times import Moment
+from loader.logtypes.times import SECONDS, Moment
 
 #: Services whose ``groupName`` is a group of users, not one of hosts or resources.
 _GROUP_SERVICES: Final = frozenset(
@@ -76,9 +76,9 @@ class Parts(Struct, gc=False):
     """A record's parts, ready for the document.
 
     ``identity`` is ``aws.cloudtrail.user_identity``. ``request`` to ``details`` are the payloads in which something is
-    looked up; of these and all others, ``instances`` are the EC2 instances, ``stored`` the members of
-    ``aws.cloudtrail.flattened``, and ``leaves`` the leaves as JSON strings, without commas at the ends. ``error_code``
-    and ``error_message`` are the record's, whatever their type. ``kept`` says whether parts may be remembered.
+    looked up, ``payloads`` are all. ``stored`` are the members of ``aws.cloudtrail.flattened``, ``leaves`` the leaves
+    as JSON strings, both without commas at the ends. ``error_code`` and ``error_message`` are the record's, whatever their
+    type. ``kept`` says whether parts may be remembered.
     """
 
     record: Record
@@ -92,7 +92,7 @@ class Parts(Struct, gc=False):
     additional: Payload
     details: Payload
     insight: InsightPart | None
-    instances: tuple[str, ...]
+    payloads: list[Payload]
     stored: list[bytes]
     leaves: list[bytes]
     error_code: Any
@@ -115,7 +115,7 @@ def finish(parts: Parts, record: bytes) -> Rendered:
     """Return the rendered document of ``parts``; ``record`` is the compact record, for its id."""
     moment, believed = parts.moment, parts.origin.believed
     day = moment.day
-    if believed is not None and not believed.holds(moment):
+    if believed is not None and not believed.first <= moment.text[:SECONDS] <= believed.last:
         day = "misdated"
         parts.tags = [*(parts.tags or ()), day]
     return Rendered(day, derive_id(record), build(parts), moment.text)
@@ -136,10 +136,16 @@ def build(parts: Parts) -> bytes:
         user, names = _people(record, actor, request.value, response.value, parts.additional.value)
         user += _group(record, request.value, response.value)
         more = _hashes(request.value, response.value)
-    if parts.instances or address.hosts or tls.hosts or actor.hosts or record.resources:
-        more = _hosts(parts, address) + more
+    hosts = address.hosts + tls.hosts + actor.hosts
+    for payload in parts.payloads:
+        if payload.instances:
+            hosts += payload.instances
+    if hosts or record.resources:
+        more = _hosts(hosts, record) + more
     related = names + (_ips(address, parts.details.value) if parts.details.telling else address.related) + more
-    siem = call.siem + actor.session + _truncated(parts)
+    siem = call.siem + actor.session
+    if parts.truncated:
+        siem += member(b"truncated", parts.truncated)
     # Every member has a comma before it; the first of an object must not.
     return b"".join(
         (
@@ -223,6 +229,8 @@ def _outcome(parts: Parts) -> str:
 
 def _trail(record: Record) -> bytes:
     """Return the members of ``aws.cloudtrail`` that are new in each record."""
+    if record.resources is UNSET and record.error_message is UNSET and record.addendum is UNSET:
+        return members(_Trail(record.request_id, record.shared_event_id, record.error_code, UNSET, UNSET, UNSET))
     resources: list[_Resource] | UnsetType = UNSET
     if record.resources:
         unique = dict.fromkeys([(resource.arn, resource.account_id, resource.type) for resource in record.resources])
@@ -256,10 +264,6 @@ def _console_login(additional: Any) -> bytes:
 
 
 _NO_CONSOLE_DATA: Final = _ConsoleData(UNSET, UNSET, UNSET)
-
-
-def _truncated(parts: Parts) -> bytes:
-    return member(b"truncated", parts.truncated) if parts.truncated else b""
 
 
 def _text(value: Any, key: str) -> Text:
@@ -304,10 +308,9 @@ def _ips(address: Address, details: Any) -> bytes:
     return member(b"ip", ips)
 
 
-def _hosts(parts: Parts, address: Address) -> bytes:
-    """Return the member ``hosts`` of ``related``."""
-    hosts = address.hosts + parts.tls.hosts + parts.actor.hosts + parts.instances
-    for resource in parts.record.resources or ():
+def _hosts(hosts: tuple[str, ...], record: Record) -> bytes:
+    """Return the member ``hosts`` of ``related``: ``hosts``, and instances that are resources."""
+    for resource in record.resources or ():
         if resource.arn and ":instance/i-" in resource.arn:
             hosts += (resource.arn.rpartition("/")[2],)
     return member(b"hosts", tuple(dict.fromkeys(hosts))) if hosts else b""

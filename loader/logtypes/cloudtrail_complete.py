@@ -20,7 +20,7 @@ from loader.logtypes.leaves import Leaves, escape_key
 from loader.logtypes.model import Rendered
 from loader.logtypes.residue import LONGEST_KEY, quoted, stored, write_json
 from loader.logtypes.shorten import LONGEST_KEYWORD, shorten
-from loader.logtypes.times import parse_time
+from loader.logtypes.times import LONGEST_TIME, parse_time
 
 #: Leaves may take this many times the record's own length, and this many characters more.
 _LEAVES_FACTOR: Final = 8
@@ -37,7 +37,7 @@ def render(raw: bytes, origin: Origin) -> Rendered:
     record_json = compact(repaired)
     salvage = take_apart(record_json)
     record, values = salvage.record, salvage.values
-    moment = parse_time(record.event_time)
+    moment = parse_time(record.event_time) if len(record.event_time) <= LONGEST_TIME else None
     if moment is None:
         raise RecordError(f"eventTime is no time: {record.event_time[:64]!r}", kind="bad_event_time")
     if not moment.exact:
@@ -68,7 +68,7 @@ def render(raw: bytes, origin: Origin) -> Rendered:
         payloads.get("additional_event_data", ABSENT),
         payloads.get("service_event_details", ABSENT),
         insight_of(values.get("insightDetails"), values, moment),
-        tuple([instance for payload in payloads.values() for instance in payload.instances]),
+        list(payloads.values()),
         [payload.stored for payload in payloads.values()] + more,
         [encode(leaves.found)[1:-1]],
         values.get("errorCode", UNSET),

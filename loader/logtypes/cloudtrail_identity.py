@@ -22,7 +22,7 @@ from loader.logtypes.cloudtrail_record import (
     WebIdFederationData,
     encode,
 )
-from loader.logtypes.times import parse_time
+from loader.logtypes.times import LONGEST_TIME, Moment, parse_time
 
 #: ``userIdentity.type`` → ``user.type``.
 USER_TYPES: Final = {
@@ -220,8 +220,13 @@ def _odd_date(identity: Identity) -> Text:
     attributes = identity.session_context.attributes if identity.session_context else UNSET
     if not attributes or attributes.creation_date is UNSET:
         return UNSET
-    created = parse_time(attributes.creation_date)
+    created = _created(attributes)
     return attributes.creation_date if created is None or not created.exact else UNSET
+
+
+def _created(attributes: Attributes) -> Moment | None:
+    date = attributes.creation_date
+    return parse_time(date) if date and len(date) <= LONGEST_TIME else None
 
 
 def related_names(*names: Text) -> tuple[str, ...]:
@@ -319,7 +324,7 @@ def _scope_out(scope: InScopeOf) -> _ScopeOut:
 def _context_out(context: SessionContext, leaves: list[str]) -> _ContextOut:
     attributes, issuer, web = context.attributes, context.session_issuer, context.web_id_federation_data
     path = "userIdentity.sessionContext"
-    created = parse_time(attributes.creation_date) if attributes and attributes.creation_date else None
+    created = _created(attributes) if attributes else None
     if issuer == _EMPTY_ISSUER:
         leaves.append(f"{path}.sessionIssuer={{}}")
     if web == _EMPTY_WEB:

@@ -107,5 +107,8 @@ def _reader(attribute: str, name: str) -> Callable[[bytes], Payload]:
     return read
 
 
-#: Attribute of a record, and the function that reads the payload; in the order of :data:`PAYLOADS`.
-READERS: Final = tuple((attribute, _reader(attribute, name)) for attribute, name in PAYLOADS.items())
+#: Attribute of a record → the function that reads the payload; in the order of :data:`PAYLOADS`.
+READERS: Final = {attribute: _reader(attribute, name) for attribute, name in PAYLOADS.items()}
+read_request: Final = READERS["request_parameters"]
+read_response: Final = READERS["response_elements"]
+read_additional: Final = READERS["additional_event_data"]

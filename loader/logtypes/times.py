@@ -22,7 +22,9 @@ _DELIVERY: Final = re.compile(r"_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)Z_", re.ASCII)
 _BEFORE_DELIVERY: Final = timedelta(days=7)
 _AFTER_DELIVERY: Final = timedelta(hours=1)
 #: ``2023-07-10T11:45:00``: texts of this form sort as the times do.
-_SECONDS: Final = 19
+SECONDS: Final = len("2023-07-10T11:45:00")
+#: A text longer than this is no time.
+LONGEST_TIME: Final = 64
 
 
 class Moment(Struct, frozen=True, gc=False):
@@ -37,18 +39,15 @@ class Moment(Struct, frozen=True, gc=False):
 
 
 class Window(Struct, frozen=True, gc=False):
-    """A stretch of time, both ends included, to the second."""
+    """A stretch of time, both ends included, as :data:`SECONDS` letters of a moment's text."""
 
     first: str
     last: str
 
-    def holds(self, moment: Moment) -> bool:
-        """Return whether ``moment`` is in it."""
-        return self.first <= moment.text[:_SECONDS] <= self.last
 
-
+@lru_cache(maxsize=4096)
 def parse_time(text: str) -> Moment | None:
-    """Return the moment that ``text`` names, ``None`` if it names none.
+    """Return the moment that ``text`` names, ``None`` if it names none. Short texts only: they are remembered.
 
     Understood are RFC 3339 and the basic form ``20230710T114500Z``, with any fraction and offset. Without an offset it
     is UTC, which is all that CloudTrail writes. What is finer than a nanosecond is cut.
@@ -71,7 +70,7 @@ def _day_of(date: str) -> str | None:
 
 
 def _parse_other(text: str) -> Moment | None:
-    match = _TIME.fullmatch(text) if len(text) <= 64 else None
+    match = _TIME.fullmatch(text)
     if match is None:
         return None
     year, month, day, hour, minute, second, fraction, zone = match.groups()
@@ -94,7 +93,7 @@ def _seconds(moment: datetime) -> str:
 def shifted(moment: Moment, by: timedelta) -> str | None:
     """Return RFC 3339 of ``moment`` shifted, whole seconds; ``None`` outside the years 1 to 9999."""
     try:
-        return f"{_seconds(datetime.fromisoformat(moment.text[:_SECONDS]) + by)}Z"
+        return f"{_seconds(datetime.fromisoformat(moment.text[:SECONDS]) + by)}Z"
     except OverflowError:
         return None
 
@@ -111,4 +110,4 @@ def believable(delivered: Moment) -> Window:
     That is from 7 days before its object's delivery to 1 hour after it.
     """
     first, last = shifted(delivered, -_BEFORE_DELIVERY), shifted(delivered, _AFTER_DELIVERY)
-    return Window((first or "0001-01-01T00:00:00Z")[:_SECONDS], (last or "9999-12-31T23:59:59Z")[:_SECONDS])
+    return Window((first or "0001-01-01T00:00:00Z")[:SECONDS], (last or "9999-12-31T23:59:59Z")[:SECONDS])

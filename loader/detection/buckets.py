@@ -160,7 +160,7 @@ def withdraw(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def group_text(group: Group) -> str:
     """Return a group for people: ``cloud.region=us-east-1, user.name=alice``; a dash for the group of everything."""
-    return ", ".join(f"{name}={clean(value)}" for name, value in group) or "-"
+    return ", ".join(f"{name}={'(none)' if value is None else clean(value)}" for name, value in group) or "-"
 
 
 def describe(tree: Tree, found: Content) -> str:

@@ -171,7 +171,8 @@ class Tree:
         """Return the alert groups that a new match of a base rule may change (see :attr:`routes`)."""
         found: dict[Group, None] = {}
         for route in (self.routes or {}).get(leaf, ()):
-            found.update(dict.fromkeys(_groups({name: values(match.source, path) for name, path in route.items()})))
+            read = {name: values(match.source, path) for name, path in route.items()}
+            found.update(dict.fromkeys(_groups(read, absent=self._folds_absent)))
         return list(found)
 
     def triggers(self, found: Mapping[str, Sequence[Match]]) -> list[Trigger]:
@@ -180,7 +181,16 @@ class Tree:
 
     def fold(self, trigger: Trigger) -> list[Group]:
         """Return the alert groups that a trigger belongs to."""
-        return _groups({name: _read(trigger, name) for name in self.fold_by})
+        return _groups({name: _read(trigger, name) for name in self.fold_by}, absent=self._folds_absent)
+
+    @property
+    def _folds_absent(self) -> bool:
+        """Return whether an event without one of the fields is folded under its absence.
+
+        So it is where ``suppress.by`` folds: suppression must never lose an alert. A correlation's ``group-by`` leaves
+        such events out, as the specification has it.
+        """
+        return bool(self.root.suppress_by)
 
     def _triggers(self, node: Node, found: Mapping[str, Sequence[Match]]) -> list[Trigger]:
         if isinstance(node, CompiledRule):
@@ -329,11 +339,11 @@ def _read(trigger: Trigger, name: str) -> list[Any]:
     return values(trigger.event.source, name) if name else []
 
 
-def _groups(read: Mapping[str, Sequence[Any]]) -> list[Group]:
+def _groups(read: Mapping[str, Sequence[Any]], *, absent: bool = False) -> list[Group]:
     columns: list[list[tuple[str, Any]]] = []
     for name in sorted(read):
         kept = dict.fromkeys(value for value in read[name] if isinstance(value, (str, int, float)))
-        columns.append([(name, value) for value in kept])
+        columns.append([(name, value) for value in kept] or ([(name, None)] if absent else []))
     return [group for group, _ in zip(product(*columns), range(_MOST_GROUPS), strict=False)]
 
 

@@ -43,9 +43,9 @@ class Extent:
     waived: Ranges = EMPTY
     replay: Ranges = EMPTY
 
-    def missing(self, checkpoint: int) -> Ranges:
-        """Return what is still to be examined, up to ``checkpoint``."""
-        return difference(((0, checkpoint),), union(self.examined, self.waived))
+    def missing(self, shard: Shard) -> Ranges:
+        """Return what is still to be examined, up to the shard's checkpoint."""
+        return difference(((shard.first, shard.checkpoint),), union(self.examined, self.waived))
 
     def seen(self, span: Range) -> Extent:
         """Return the extent once ``span`` is examined."""
@@ -59,6 +59,8 @@ class ShardCoverage:
     shard: Shard
     rules: dict[str, Extent] = field(default_factory=dict)
     version: tuple[int, int] | None = None
+    #: Documents in each minute when it was examined; only where minutes are what is examined.
+    counts: dict[int, int] = field(default_factory=dict)
 
     def extent(self, key: str) -> Extent:
         """Return how far the rule ``key`` has come."""
@@ -88,7 +90,7 @@ class CoverageStore:
         """Return what is known about ``shards``, by :attr:`Shard.id`; an empty entry for one that is new."""
         wanted = {shard.id: shard for shard in shards}
         return {
-            identifier: ShardCoverage(shard, _extents(found[0]), found[1])
+            identifier: ShardCoverage(shard, _extents(found[0]), found[1], dict(found[0].get("counts", ())))
             if (found := answers.get(identifier))
             else ShardCoverage(shard)
             for answers in [self._read(list(wanted))]
@@ -116,6 +118,7 @@ class CoverageStore:
                 "checkpoint": coverage.shard.checkpoint,
                 "updated": rfc3339(now),
                 "groups": _groups(coverage.rules),
+                **({"counts": list(coverage.counts.items())} if coverage.counts else {}),
             }
             for coverage in kept
         ]

@@ -30,12 +30,19 @@ class ShardStatisticsHiddenError(ClusterError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Shard:
-    """One shard of an index and how far it can be examined. ``uuid`` differs when an index of the same name is new."""
+    """One shard of an index and how far it can be examined. ``uuid`` differs when an index of the same name is new.
+
+    Where shards are hidden (:mod:`loader.detection.minutes`) a whole index pattern is one, and what is counted are
+    ``minutes`` of ``event.ingested`` since 1970 instead of sequence numbers.
+    """
 
     index: str
     uuid: str
     number: int
     checkpoint: int
+    minutes: bool = False
+    #: Nothing is below this number.
+    first: int = 0
 
     @property
     def id(self) -> str:
@@ -44,8 +51,8 @@ class Shard:
 
     @property
     def where(self) -> str:
-        """Return ``index[shard]``."""
-        return f"{self.index}[{self.number}]"
+        """Return ``index[shard]``, or the pattern."""
+        return self.index if self.minutes else f"{self.index}[{self.number}]"
 
 
 @dataclass(frozen=True, slots=True)

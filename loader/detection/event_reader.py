@@ -57,7 +57,7 @@ class EventReader:
             "timeout": "50s",
             "track_total_hits": False,
             "query": {"bool": {"filter": [_period(start, end), *also, rule.query]}},
-            "sort": [{"@timestamp": "asc"}, {"_seq_no": "asc"}],
+            "sort": [{"@timestamp": "asc"}, {"event.id" if self._searcher.hidden else "_seq_no": "asc"}],
             "docvalue_fields": [TIME_FIELD],
             "_source": True if accept else list(paths),
         }
@@ -80,8 +80,8 @@ class EventReader:
                     hint="Make the rule it counts more selective.",
                 )
             # Two shards can have one number at one time: the next page begins with the last hit's neighbours again.
-            time, number = hits[-1]["sort"]
-            body = {**body, "search_after": [time, number - 1]}
+            time, last = hits[-1]["sort"]
+            body = {**body, "search_after": [time, last - 1 if isinstance(last, int) else last]}
 
     def count_groups(
         self, rule: CompiledRule, route: Mapping[str, str], start: int, end: int, *, also: Sequence[Query] = ()

@@ -196,7 +196,7 @@ class FoldedAlerts:
         return {
             group: spans
             for group, spans in slab.items()
-            if group is not None and (counts[group] >= least or any(len(str(value)) > 8000 for _, value in group))
+            if group is not None and (counts[group] >= least or any(_uncountable(value) for _, value in group))
         }
 
     def _hits(self, slab: Mapping[Group | None, Ranges], limit: int) -> Mapping[Group | None, Ranges]:
@@ -330,7 +330,10 @@ class FoldedAlerts:
             for name, path in route.items():
                 terms = {value for group in groups for key, value in group if key == name}
                 # Payloads are not indexed under their own names, nor are very long values.
-                searchable = PAYLOAD not in path and all(len(str(term)) <= _LONGEST_TERM for term in terms)
+                # Neither can an absence be asked for among them.
+                searchable = PAYLOAD not in path and all(
+                    term is not None and len(str(term)) <= _LONGEST_TERM for term in terms
+                )
                 if searchable and len(terms) <= _NARROW:
                     # A wildcard field holds lower case only.
                     terms |= {lower(term) for term in terms if isinstance(term, str)}
@@ -339,6 +342,10 @@ class FoldedAlerts:
                 return []
             either.append({"bool": {"filter": clauses}})
         return [{"bool": {"should": either, "minimum_should_match": 1}}] if either else []
+
+
+def _uncountable(value: object) -> bool:
+    return value is None or len(str(value)) > 8000
 
 
 class _Spans:

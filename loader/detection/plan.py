@@ -16,6 +16,10 @@ from loader.detection.intervals import EMPTY, Range, Ranges, difference, interse
 Start = Literal["now", "past"]
 
 
+#: Minutes in one piece, where minutes are counted.
+_MINUTES = 720
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Something that has to see every document: a rule, by the key of its content, and the indices it is about."""
@@ -97,11 +101,12 @@ def slices(coverages: Iterable[ShardCoverage], subjects: Sequence[Subject], *, m
         for subject in subjects:
             if belongs(coverage.shard.index, subject.index):
                 extent = coverage.extent(subject.key)
-                missing = extent.missing(coverage.shard.checkpoint)
+                missing = extent.missing(coverage.shard)
                 if missing:
                     lacking[(missing, intersection(missing, extent.replay))].append(subject.key)
         for span, keys, historic in _pieces(lacking):
-            work += [Slice(coverage.shard, *piece, keys, historic) for piece in split((span,), most)]
+            length = _MINUTES if coverage.shard.minutes else most
+            work += [Slice(coverage.shard, *piece, keys, historic) for piece in split((span,), length)]
     return work
 
 

@@ -12,11 +12,12 @@ from opensearchpy import OpenSearch
 from loader.clock import Clock
 from loader.detection.alert_store import AlertStore
 from loader.detection.coverage import CoverageConflictError, CoverageStore, ShardCoverage
-from loader.detection.cursor import Positions, read_engine, read_positions, refresh
+from loader.detection.cursor import Positions, ShardStatisticsHiddenError, read_engine, read_positions, refresh
 from loader.detection.event_alerts import EventAlerts
 from loader.detection.event_reader import EventReader
 from loader.detection.folded_alerts import FoldedAlerts
 from loader.detection.matches import Match
+from loader.detection.minutes import minute_positions, recount
 from loader.detection.model import CompiledCorrelation, CompiledRule, digest
 from loader.detection.plan import Slice, Start, admit, slices
 from loader.detection.report import RunReport
@@ -92,19 +93,25 @@ class _Cycle:
     def run(self) -> RunReport:
         started = self._clock.monotonic()
         if self._rules:
-            positions = read_positions(self._client, {name for rule in self._rules for name in _indices(rule)})
+            patterns = {name for rule in self._rules for name in _indices(rule)}
+            try:
+                positions, hidden = read_positions(self._client, patterns), False
+            except ShardStatisticsHiddenError:
+                positions, hidden = minute_positions(self._client, patterns, self._clock.now()), True
             self._step("positions read")
-            self._examine(positions)
+            self._examine(positions, hidden=hidden)
             write_system_alerts(self._client, self._report, clock=self._clock)
         self._report.seconds = self._clock.monotonic() - started
         return self._report
 
-    def _examine(self, positions: Positions) -> None:
+    def _examine(self, positions: Positions, *, hidden: bool) -> None:
         self._report.unreadable = positions.unreadable
-        searcher = Searcher(self._client, engine=read_engine(self._client), clock=self._clock)
+        searcher = Searcher(self._client, engine=read_engine(self._client), clock=self._clock, hidden=hidden)
         self._handlers = self._make_handlers(positions, searcher)
         self._report.rules = [handler.count for handler in self._handlers.values()]
         coverages = self._ledger.load(positions.shards)
+        if hidden:
+            recount(self._client, coverages.values())
         try:
             self._admit(coverages.values())
             self._work(coverages, searcher)
@@ -156,7 +163,8 @@ class _Cycle:
     def _work(self, coverages: dict[str, ShardCoverage], searcher: Searcher) -> None:
         subjects = [handler.subject for handler in self._handlers.values()]
         work = slices(coverages.values(), subjects, most=self._options.chunk)
-        uncertain = refresh(self._client, {piece.shard.index for piece in work})
+        # Where minutes are examined nothing has to be visible at once: what is not makes its minute grow later.
+        uncertain = refresh(self._client, {piece.shard.index for piece in work if not piece.shard.minutes})
         self._report.complete = self._report.complete and not uncertain
         self._step("refreshed")
         since_settled = 0

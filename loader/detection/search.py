@@ -61,11 +61,15 @@ class Question:
 class Searcher:
     """Asks questions. One object serves one cycle."""
 
-    def __init__(self, client: OpenSearch, *, engine: Engine, clock: Clock, page: int = _PAGE) -> None:
+    def __init__(
+        self, client: OpenSearch, *, engine: Engine, clock: Clock, hidden: bool = False, page: int = _PAGE
+    ) -> None:
         self._client = client
         self._engine = engine
         self._clock = clock
         self._page = page
+        #: The cluster hides its shards, so none can be chosen.
+        self.hidden = hidden
         #: Searches sent, for the report.
         self.searches = 0
 
@@ -76,11 +80,11 @@ class Searcher:
             ClusterError: the cluster cannot be reached, or stays too busy.
         """
         self._count(questions)
-        waiting: list[tuple[Question, int | None]] = [
+        waiting: list[tuple[Question, list[Any] | None]] = [
             (question, None) for question in questions if question.expected != 0
         ]
         while waiting:
-            again: list[tuple[Question, int | None]] = []
+            again: list[tuple[Question, list[Any] | None]] = []
             for start in range(0, len(waiting), _TOGETHER):
                 batch = waiting[start : start + _TOGETHER]
                 answers = self.search([self._request(question, after) for question, after in batch])
@@ -120,10 +124,10 @@ class Searcher:
             "size": 0,
             "timeout": _TIMEOUT,
             "track_total_hits": False,
-            "query": {"bool": {"filter": [_numbers(over.first, over.last)]}},
+            "query": {"bool": {"filter": [_within(over)]}},
             "aggs": {"q": {"filters": {"filters": filters}}},
         }
-        return self.header(over.shard.index, over.shard.number), body
+        return self._header_for(over), body
 
     def search(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
         """Send ``(header, body)`` pairs as one ``_msearch`` and return an answer for each; busy ones are sent again.
@@ -166,26 +170,30 @@ class Searcher:
         header: dict[str, Any] = {"index": index, "allow_partial_search_results": False}
         if shard is not None:
             header["preference"] = preference(self._engine, shard)
-        elif self._engine == "opensearch":
+        elif self._engine == "opensearch" and not self.hidden:
             header["preference"] = "_primary"
         return header
 
-    def _request(self, question: Question, after: int | None) -> Request:
+    def _header_for(self, over: Slice) -> dict[str, Any]:
+        return self.header(over.shard.index, None if over.shard.minutes else over.shard.number)
+
+    def _request(self, question: Question, after: list[Any] | None) -> Request:
         over = question.over
-        first = over.first if after is None else after + 1
         body: dict[str, Any] = {
             "size": self._page,
             "timeout": _TIMEOUT,
             "track_total_hits": False,
-            "query": {"bool": {"filter": [_numbers(first, over.last), question.query]}},
-            "sort": [{"_seq_no": "asc"}],
+            "query": {"bool": {"filter": [_within(over), question.query]}},
+            "sort": [{"event.ingested": "asc"}, {"event.id": "asc"}] if over.shard.minutes else [{"_seq_no": "asc"}],
             "docvalue_fields": [TIME_FIELD],
             "_source": list(question.fields) or False if question.fields is not None else True,
         }
-        return self.header(over.shard.index, over.shard.number), body
+        if after is not None:
+            body["search_after"] = after
+        return self._header_for(over), body
 
-    def _read(self, question: Question, answer: Mapping[str, Any]) -> int | None:
-        """Take a page in. Return the last sequence number when there may be more."""
+    def _read(self, question: Question, answer: Mapping[str, Any]) -> list[Any] | None:
+        """Take a page in. Return where it ended when there may be more."""
         question.failure = incomplete(answer)
         if question.failure:
             return None
@@ -201,14 +209,17 @@ class Searcher:
             for sink in question.sinks:
                 sink(matches)
         if len(hits) == self._page and question.read != question.expected:
-            return int(hits[-1]["sort"][0])
+            return list(hits[-1]["sort"])
         if question.expected is not None and question.read != question.expected:
             question.failure = f"{question.read} of {question.expected} documents were read"
         return None
 
 
-def _numbers(first: int, last: int) -> Query:
-    return {"range": {"_seq_no": {"gte": first, "lte": last}}}
+def _within(over: Slice) -> Query:
+    if over.shard.minutes:
+        period = {"gte": over.first * 60_000, "lt": (over.last + 1) * 60_000, "format": "epoch_millis"}
+        return {"range": {"event.ingested": period}}
+    return {"range": {"_seq_no": {"gte": over.first, "lte": over.last}}}
 
 
 def incomplete(answer: Mapping[str, Any]) -> str | None:

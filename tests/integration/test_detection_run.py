@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError
 
 from loader.detection.model import CompiledCorrelation, CompiledRule, Condition, CorrelationRule, Rule, Suppression
 from loader.detection.report import RunReport
@@ -412,6 +413,16 @@ def test_suppression_folds_and_counts(templates: OpenSearch, clock: SettableCloc
     assert found == {("user.name=alice", 4, 3), ("user.name=bob", 1, 0), ("user.name=alice", 1, 0)}
 
 
+def test_suppression_never_loses_an_event_that_lacks_the_field(templates: OpenSearch, clock: SettableClock) -> None:
+    folded = rule("folded", action("ConsoleLogin"), suppression=Suppression(("user.name",), 3600))
+    put(templates, burst([0]) | {f"nobody-{number}": event(number, "ConsoleLogin", user=None) for number in (5, 6)})
+    run_once(templates, [folded], clock=clock)
+    put(templates, {"nobody-late": event(7, "ConsoleLogin", user=None)})
+    run_once(templates, [folded], clock=clock)
+    found = {(alert["siem"]["group_key"], alert["siem"]["evidence_total"]) for alert in alerts(templates).values()}
+    assert found == {("user.name=alice", 1), ("user.name=(none)", 3)}
+
+
 def test_an_upper_bound_waits_for_late_events_and_withdraws_after(templates: OpenSearch, clock: SettableClock) -> None:
     few = correlation(
         "few", "event_count", {"login": LOGIN}, 60, group_by=("user.name",), condition=Condition({"gte": 1, "lte": 2})
@@ -472,3 +483,44 @@ def test_a_sources_values_in_any_case_are_found_again(templates: OpenSearch, clo
     run_once(templates, [agents], clock=clock)
     (alert,) = alerts(templates).values()
     assert alert["siem"]["group"] == {"user_agent.original": "Boto3/X"}
+
+
+# --- a cluster that hides its shards ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hidden(templates: OpenSearch, monkeypatch: pytest.MonkeyPatch) -> OpenSearch:
+    """The client, of a cluster that answers like a serverless one: no shard statistics, no refresh on demand."""
+    perform = templates.transport.perform_request
+
+    def refuse(method: str, url: str, *args: Any, **more: Any) -> Any:
+        if "/_stats" in url or "/_settings" in url:
+            raise NotFoundError(404, "no such API", {})
+        assert not (url.startswith("/log-") and url.endswith("/_refresh"))
+        return perform(method, url, *args, **more)
+
+    monkeypatch.setattr(templates.transport, "perform_request", refuse)
+    return templates
+
+
+def visible(client: OpenSearch, documents: Mapping[str, Mapping[str, Any]]) -> None:
+    put(client, documents)
+    client.indices.refresh(index="*")
+
+
+def test_where_shards_are_hidden_minutes_are_walked_and_counted_again(hidden: OpenSearch, clock: SettableClock) -> None:
+    clock.time = START + timedelta(minutes=10)
+    visible(hidden, burst([0, 1, 61, 62]))
+    report = run_once(hidden, [LOGIN, BRUTE_FORCE], clock=clock)
+    assert report.errors == {}
+    assert counts(report, "failed_login") == (4, 4)
+    assert counts(run_once(hidden, [LOGIN, BRUTE_FORCE], clock=clock), "failed_login") == (0, 0)
+    # A bulk request that timed out becomes visible with the times it was made with.
+    visible(hidden, burst([*range(2, 8)]))
+    report = run_once(hidden, [LOGIN, BRUTE_FORCE], clock=clock)
+    assert counts(report, "failed_login") == (8, 6), "the first minute has grown and is examined again"
+    assert counts(report, "brute_force") == (8, 1)
+    clock.time += timedelta(minutes=5)
+    visible(hidden, burst([660]))
+    assert counts(run_once(hidden, [LOGIN, BRUTE_FORCE], clock=clock), "failed_login") == (1, 1)
+    assert run_once(hidden, [LOGIN, BRUTE_FORCE], clock=clock).complete

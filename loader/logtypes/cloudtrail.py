@@ -25,6 +25,7 @@ from loader.logtypes.cloudtrail_record import (
     Record,
     decode_record,
     decode_tls,
+    encode,
     is_plain,
 )
 from loader.logtypes.leaves import OddPayloadError
@@ -39,6 +40,12 @@ _NEVER_CROWDED: Final = 500
 _UNUSUAL: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OddPayloadError)
 
 
+class _Latest:
+    """The object read last: its records come one after the other."""
+
+    pair: tuple[ObjectContext | None, Origin | None] = (None, None)
+
+
 def normalise(raw: bytes, context: ObjectContext, complete: bool) -> Rendered:
     """Return the document of one record.
 
@@ -47,7 +54,10 @@ def normalise(raw: bytes, context: ObjectContext, complete: bool) -> Rendered:
     Raises:
         RecordError: ``invalid_json``, ``not_an_object``, ``too_deep``, ``no_event_time`` or ``bad_event_time``.
     """
-    origin = _origin(context)
+    known, origin = _Latest.pair
+    if known is not context or origin is None:
+        origin = origin_of(context)
+        _Latest.pair = (context, origin)
     if not complete and len(raw) <= _SHORT:
         try:
             return _fast(raw, origin)
@@ -56,33 +66,21 @@ def normalise(raw: bytes, context: ObjectContext, complete: bool) -> Rendered:
     return render(raw, origin)
 
 
-class _Latest:
-    """The object read last: its records come one after the other."""
-
-    pair: tuple[ObjectContext | None, Origin | None] = (None, None)
-
-
-def _origin(context: ObjectContext) -> Origin:
-    known, origin = _Latest.pair
-    if known is not context or origin is None:
-        origin = origin_of(context)
-        _Latest.pair = (context, origin)
-    return origin
-
-
 def _fast(raw: bytes, origin: Origin) -> Rendered:
     """Return the document of a record in which nothing is unusual.
 
     Raises one of ``_UNUSUAL`` for any other.
     """
     record = decode_record(raw)
-    if not is_plain(record, raw):
+    if len(encode(record)) != len(raw):  # see `is_plain`
         raise OddPayloadError
     identity, details = record.user_identity, record.tls_details
     actor, user_identity = (NOBODY, b"") if identity is NO_PAYLOAD else read_actor(bytes(identity))
     tls = NO_TLS if details is NO_PAYLOAD else _tls(bytes(details))
     moment = parse_time(record.event_time)
-    if moment is None or not moment.exact or tls.odd or _leaves_something(record):
+    if moment is None or not moment.exact or tls.odd:
+        raise OddPayloadError
+    if (record.resources is not UNSET or record.addendum is not UNSET) and _leaves_something(record):
         raise OddPayloadError
     request = response = additional = more = ABSENT
     insight = None
@@ -93,7 +91,12 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     if record.additional_event_data is not NO_PAYLOAD:
         additional = read_additional(bytes(record.additional_event_data))
     payloads = [payload for payload in (request, response, additional) if payload is not ABSENT]
-    if _has_more(record):
+    if not (
+        record.service_event_details is NO_PAYLOAD
+        and record.insight_details is NO_PAYLOAD
+        and record.event_context is NO_PAYLOAD
+        and record.edge_device_details is NO_PAYLOAD
+    ):
         more, insight = _read_more(record, moment, payloads)
     stored = [payload.stored for payload in payloads]
     leaves = [payload.leaves for payload in payloads]
@@ -125,16 +128,6 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
             record.error_message,
         ),
         raw,
-    )
-
-
-def _has_more(record: Record) -> bool:
-    """Return whether there are payloads that few records have."""
-    return not (
-        record.service_event_details is NO_PAYLOAD
-        and record.insight_details is NO_PAYLOAD
-        and record.event_context is NO_PAYLOAD
-        and record.edge_device_details is NO_PAYLOAD
     )
 
 

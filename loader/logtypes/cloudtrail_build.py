@@ -77,7 +77,7 @@ class Parts(Struct, gc=False):
 
     ``identity`` is ``aws.cloudtrail.user_identity``. ``request`` to ``details`` are the payloads in which something is
     looked up, ``payloads`` are all. ``stored`` are the members of ``aws.cloudtrail.flattened``, ``leaves`` the leaves
-    as JSON strings, both without commas at the ends. ``error_code`` and ``error_message`` are the record's, whatever their
+    as JSON strings, both without commas at the ends. ``error_code`` and ``error_message`` are the record's of any
     type. ``kept`` says whether parts may be remembered.
     """
 

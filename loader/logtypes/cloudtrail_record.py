@@ -135,12 +135,15 @@ class Addendum(_Input):
     original_event_id: Text = msgspec.field(default=UNSET, name="originalEventID")
 
 
-class Record(_Input):
-    """One record. Payloads, the identity and the TLS details stay as they are in the file."""
+class Record(_Input, kw_only=True):
+    """One record. Payloads, the identity and the TLS details stay as they are in the file.
 
-    event_time: str
+    The fields are in CloudTrail's own order, in which the decoder looks for them.
+    """
+
     event_version: Text = UNSET
     user_identity: Raw = NO_PAYLOAD
+    event_time: str
     event_source: Text = UNSET
     event_name: Text = UNSET
     aws_region: Text = UNSET
@@ -159,20 +162,20 @@ class Record(_Input):
     api_version: Text = UNSET
     management_event: Flag = UNSET
     recipient_account_id: Text = UNSET
-    event_category: Text = UNSET
+    service_event_details: Raw = NO_PAYLOAD
     shared_event_id: Text = msgspec.field(default=UNSET, name="sharedEventID")
     vpc_endpoint_id: Text = UNSET
     vpc_endpoint_account_id: Text = UNSET
-    session_credential_from_console: Flag = UNSET
-    tls_details: Raw = NO_PAYLOAD
-    service_event_details: Raw = NO_PAYLOAD
+    event_category: Text = UNSET
     addendum: Addendum | UnsetType = UNSET
-    insight_details: Raw = NO_PAYLOAD
+    session_credential_from_console: Flag = UNSET
     event_context: Raw = NO_PAYLOAD
     edge_device_details: Raw = NO_PAYLOAD
+    insight_details: Raw = NO_PAYLOAD
+    tls_details: Raw = NO_PAYLOAD
 
 
-class AnyRecord(Record, forbid_unknown_fields=False):
+class AnyRecord(Record, forbid_unknown_fields=False, kw_only=True):
     """A record that may have more keys; these are passed over."""
 
 

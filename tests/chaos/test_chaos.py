@@ -49,11 +49,11 @@ def _say(verdict: Verdict, log_dir: Path) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 def test_a_short_schedule_loses_nothing_and_doubles_nothing(
     templates: object, opensearch_url: str, aws_endpoint: str, tmp_path: Path
 ) -> None:
-    short = Plan(_SEED, faults=60, deadline_s=75, pause_s=(1.5, 4.0))
+    short = Plan(_SEED, faults=60, deadline_s=180, pause_s=(1.5, 4.0))
     verdict = Harness(short, node_url=opensearch_url, aws_url=aws_endpoint, log_dir=tmp_path).run()
     _say(verdict, tmp_path)
     assert verdict.problems == []

@@ -19,10 +19,20 @@ from loader.logtypes.cloudtrail_complete import LEAVES_FREE, render
 from loader.logtypes.cloudtrail_identity import NOBODY
 from loader.logtypes.cloudtrail_insight import InsightPart, insight_of
 from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, origin_of, tls_of
-from loader.logtypes.cloudtrail_payload import ABSENT, READERS, Payload, read_additional, read_request, read_response
+from loader.logtypes.cloudtrail_payload import (
+    ABSENT,
+    READERS,
+    Payload,
+    read_additional,
+    read_request,
+    read_response,
+    read_unknown,
+)
 from loader.logtypes.cloudtrail_record import (
+    KNOWN_KEYS,
     NO_PAYLOAD,
     Record,
+    decode_members,
     decode_record,
     decode_tls,
     encode,
@@ -72,8 +82,7 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     Raises one of ``_UNUSUAL`` for any other.
     """
     record = decode_record(raw)
-    if len(encode(record)) != len(raw):  # see `is_plain`
-        raise OddPayloadError
+    unknown = () if len(encode(record)) == len(raw) else _read_unknown(record, raw)  # see `is_plain`
     identity, details = record.user_identity, record.tls_details
     actor, user_identity = (NOBODY, b"") if identity is NO_PAYLOAD else read_actor(bytes(identity))
     tls = NO_TLS if details is NO_PAYLOAD else _tls(bytes(details))
@@ -100,14 +109,17 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
         more, insight = _read_more(record, moment, payloads)
     stored = [payload.stored for payload in payloads]
     leaves = [payload.leaves for payload in payloads]
-    if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
-        raise OddPayloadError
     if tls.leaves_json:
         leaves.append(tls.leaves_json)
     if actor.leaves_json:
         leaves.append(actor.leaves_json)
     if actor.stored:
         stored.append(actor.stored)
+    if unknown:
+        leaves += [payload.leaves for payload in unknown]
+        stored.append(b'"other":{%b}' % b",".join([payload.stored for payload in unknown]))
+    if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
+        raise OddPayloadError
     return finish(
         Parts(
             record,
@@ -129,6 +141,23 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
         ),
         raw,
     )
+
+
+def _read_unknown(record: Record, raw: bytes) -> list[Payload]:
+    """Return what stands under keys of the record that are not known; ``record`` is all the rest.
+
+    Raises:
+        OddPayloadError: there is something else in ``raw``: white space, a doubled key, a needless escape, an Insight.
+    """
+    members = [(key, content) for key, content in decode_members(raw).items() if key not in KNOWN_KEYS]
+    length = len(encode(record))
+    for key, content in members:
+        length += len(encode(key)) + len(content) + 2  # a colon and a comma
+        if key.startswith("insight"):
+            raise OddPayloadError
+    if length != len(raw):
+        raise OddPayloadError
+    return [read_unknown(key, bytes(content)) for key, content in members]
 
 
 def _read_more(record: Record, moment: Moment, payloads: list[Payload]) -> tuple[Payload, InsightPart | None]:

@@ -23,7 +23,6 @@ from loader.logtypes.cloudtrail_record import (
     is_plain,
 )
 from loader.logtypes.leaves import Doubled, decode_payload, escape_key, levels, parse_exactly
-from loader.logtypes.residue import may_hold_long_number
 
 #: A record nested deeper is refused: no real one comes near, and Python's stack is not endless.
 DEEPEST: Final = 200
@@ -75,14 +74,15 @@ def repair(raw: bytes) -> bytes:
     A byte that is not UTF-8 becomes the text ``\udcff`` (for 0xff; as Python's ``surrogateescape``). Nothing is lost.
     What needs no repair is returned itself.
     """
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        letters = raw.decode("utf-8", "surrogateescape")
-        raw = "".join(
-            f"\\\\u{ord(letter):04x}" if "\udc80" <= letter <= "\udcff" else letter for letter in letters
-        ).encode()
-    if b"\\ud" not in raw and b"\\uD" not in raw:
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            letters = raw.decode("utf-8", "surrogateescape")
+            raw = "".join(
+                f"\\\\u{ord(letter):04x}" if "\udc80" <= letter <= "\udcff" else letter for letter in letters
+            ).encode()
+    if b"\\" not in raw or (b"\\ud" not in raw and b"\\uD" not in raw):
         return raw
     repaired = _ESCAPE.sub(lambda match: b"\\\\" + match.group(1) if match.group(1) else match.group(), raw)
     return raw if repaired == raw else repaired
@@ -125,7 +125,7 @@ def _parse(raw: bytes) -> Any:
         raise _too_deep()
     try:
         value = decode_payload(raw)
-        if is_plain(value, raw) and not may_hold_long_number(raw):
+        if is_plain(value, raw):
             return value
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
         pass  # the careful parser judges

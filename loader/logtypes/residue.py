@@ -11,9 +11,9 @@ from msgspec import Raw
 from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, levels, pairs_of
 
 #: Strict parsers refuse longer ones (Jackson's StreamReadConstraints: 1,000 for a number, 50,000 for a key).
-_LONGEST_NUMBER: Final = 1000
+LONGEST_NUMBER: Final = 1000
 LONGEST_KEY: Final = 50_000
-_LONG_NUMBER: Final = re.compile(rb"[\d.eE+-]{%d}" % (_LONGEST_NUMBER + 1))
+_LONG_NUMBER: Final = re.compile(rb"[\d.eE+-]{%d}" % (LONGEST_NUMBER + 1))
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -41,7 +41,7 @@ def quoted(raw: bytes) -> bytes:
 
 def may_hold_long_number(raw: bytes) -> bool:
     """Return whether JSON ``raw`` may hold a number that is too long for a strict parser."""
-    return len(raw) > _LONGEST_NUMBER and _LONG_NUMBER.search(raw) is not None
+    return len(raw) > LONGEST_NUMBER and _LONG_NUMBER.search(raw) is not None
 
 
 def _is_strict(value: Any, raw: bytes) -> bool:
@@ -52,10 +52,10 @@ def _is_strict(value: Any, raw: bytes) -> bool:
         )
     if isinstance(value, list):
         return all(type(inner) is str or _is_strict(inner, raw) for inner in value)
-    return len(raw) <= _LONGEST_NUMBER or not isinstance(value, (Number, Raw, int)) or _is_short(value)
+    return len(raw) <= LONGEST_NUMBER or not isinstance(value, (Number, Raw, int)) or _is_short(value)
 
 
 def _is_short(number: Any) -> bool:
     return (
-        isinstance(number, bool) or len(number if isinstance(number, (Number, Raw)) else str(number)) <= _LONGEST_NUMBER
+        isinstance(number, bool) or len(number if isinstance(number, (Number, Raw)) else str(number)) <= LONGEST_NUMBER
     )

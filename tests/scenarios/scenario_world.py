@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -179,17 +180,16 @@ class Scheduler:
     crashes: int = 0
 
     def cycle(
-        self, *, crash_after: int | None = None, between: Mapping[int, Callable[[], object]] | None = None
+        self, *, crash_after: int | None = None, between: Mapping[tuple[str, int], Callable[[], object]] | None = None
     ) -> RunReport | None:
-        """Run one cycle. Steps are counted from 1; ``between`` says what happens after which step."""
-        steps = 0
+        """Run one cycle. Steps are counted from 1; ``between`` says what happens after which one of which name."""
+        steps: Counter[str] = Counter()
 
-        def step(_: str) -> None:
-            nonlocal steps
-            steps += 1
-            if between and steps in between:
-                between[steps]()
-            if steps == crash_after:
+        def step(name: str) -> None:
+            steps[name] += 1
+            if between and (name, steps[name]) in between:
+                between[(name, steps[name])]()
+            if steps.total() == crash_after:
                 raise Crash
 
         try:

@@ -37,6 +37,16 @@ _FIRST = int(os.environ.get("SIEM_CHAOS_SEED", "1"))
 _SEEDS = range(_FIRST, _FIRST + (_MANY or 2))
 _EVENTS = 600 if _MANY else 150
 _CYCLES = 60 if _MANY else 14
+#: Where another scheduler may come in between.
+_STEPS = (
+    "positions read",
+    "refreshed",
+    "batch examined",
+    "alerts read",
+    "events read",
+    "some alerts written",
+    "coverage saved",
+)
 
 
 def _live_through(client: OpenSearch, world: World, options: RunOptions, rules: tuple) -> Counter[str]:
@@ -71,7 +81,7 @@ def _live_through(client: OpenSearch, world: World, options: RunOptions, rules: 
                 live_until(later)
                 other.cycle()
 
-            one.cycle(between={rng.randrange(1, 60): meanwhile})
+            one.cycle(between={(rng.choice(_STEPS), rng.randrange(1, 5)): meanwhile})
             faults["interleaved"] += 1
         else:
             one.cycle()

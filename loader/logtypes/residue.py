@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, levels, pairs_of
+from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, is_deeper, pairs_of
 
 #: Strict parsers refuse longer ones (Jackson's StreamReadConstraints: 1,000 for a number, 50,000 for a key).
 LONGEST_NUMBER: Final = 1000
@@ -29,9 +29,13 @@ def write_json(value: Any) -> bytes:
     return _encode(value)
 
 
-def stored(value: Any, raw: bytes) -> bytes:
-    """Return ``raw`` (compact JSON of ``value``) as it goes into a document: as it is, or else in a JSON string."""
-    return raw if levels(raw) <= MAX_LEVELS and _is_strict(value, raw) else quoted(raw)
+def stored(value: Any, raw: bytes, *, plain: bool = False) -> bytes:
+    """Return ``raw`` (compact JSON of ``value``) as it goes into a document: as it is, or else in a JSON string.
+
+    ``plain`` says that no key in it is doubled.
+    """
+    strict = (plain and len(raw) <= LONGEST_NUMBER) or _is_strict(value, raw)
+    return raw if strict and not is_deeper(raw, MAX_LEVELS) else quoted(raw)
 
 
 def quoted(raw: bytes) -> bytes:

@@ -7,10 +7,8 @@ document, which a test holds for any record.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
-import msgspec
 from msgspec import UNSET
 
 from loader.logtypes.cloudtrail_actor import read_actor
@@ -18,17 +16,26 @@ from loader.logtypes.cloudtrail_build import Parts, finish
 from loader.logtypes.cloudtrail_complete import LEAVES_FREE, render
 from loader.logtypes.cloudtrail_identity import NOBODY
 from loader.logtypes.cloudtrail_insight import InsightPart, insight_of
-from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, origin_of, tls_of
-from loader.logtypes.cloudtrail_payload import ABSENT, READERS, Payload, read_additional, read_request, read_response
+from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, origin_of, read_tls
+from loader.logtypes.cloudtrail_payload import (
+    ABSENT,
+    READERS,
+    Payload,
+    read_additional,
+    read_request,
+    read_response,
+    read_unknown,
+)
 from loader.logtypes.cloudtrail_record import (
+    KNOWN_KEYS,
     NO_PAYLOAD,
     Record,
+    decode_members,
     decode_record,
-    decode_tls,
     encode,
-    is_plain,
 )
-from loader.logtypes.leaves import OddPayloadError
+from loader.logtypes.cloudtrail_salvage import leaves_something
+from loader.logtypes.leaves import UNUSUAL, OddPayloadError
 from loader.logtypes.model import LogType, ObjectContext, Rendered
 from loader.logtypes.shorten import LONGEST_KEYWORD
 from loader.logtypes.times import Moment, parse_time
@@ -37,7 +44,6 @@ from loader.logtypes.times import Moment, parse_time
 _SHORT: Final = LONGEST_KEYWORD
 #: Leaves repeat the keys above them; those of a record this short have room whatever its keys are.
 _NEVER_CROWDED: Final = 500
-_UNUSUAL: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OddPayloadError)
 
 
 class _Latest:
@@ -61,7 +67,7 @@ def normalise(raw: bytes, context: ObjectContext, complete: bool) -> Rendered:
     if not complete and len(raw) <= _SHORT:
         try:
             return _fast(raw, origin)
-        except _UNUSUAL:
+        except UNUSUAL:
             pass
     return render(raw, origin)
 
@@ -69,18 +75,17 @@ def normalise(raw: bytes, context: ObjectContext, complete: bool) -> Rendered:
 def _fast(raw: bytes, origin: Origin) -> Rendered:
     """Return the document of a record in which nothing is unusual.
 
-    Raises one of ``_UNUSUAL`` for any other.
+    Raises one of ``UNUSUAL`` for any other.
     """
     record = decode_record(raw)
-    if len(encode(record)) != len(raw):  # see `is_plain`
-        raise OddPayloadError
+    unknown = () if len(encode(record)) == len(raw) else _read_unknown(record, raw)  # see `is_plain`
     identity, details = record.user_identity, record.tls_details
     actor, user_identity = (NOBODY, b"") if identity is NO_PAYLOAD else read_actor(bytes(identity))
-    tls = NO_TLS if details is NO_PAYLOAD else _tls(bytes(details))
+    tls = NO_TLS if details is NO_PAYLOAD else read_tls(bytes(details))
     moment = parse_time(record.event_time)
-    if moment is None or not moment.exact or tls.odd:
+    if moment is None or not moment.exact:
         raise OddPayloadError
-    if (record.resources is not UNSET or record.addendum is not UNSET) and _leaves_something(record):
+    if (record.resources is not UNSET or record.addendum is not UNSET) and leaves_something(record):
         raise OddPayloadError
     request = response = additional = more = ABSENT
     insight = None
@@ -100,14 +105,17 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
         more, insight = _read_more(record, moment, payloads)
     stored = [payload.stored for payload in payloads]
     leaves = [payload.leaves for payload in payloads]
-    if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
-        raise OddPayloadError
     if tls.leaves_json:
         leaves.append(tls.leaves_json)
     if actor.leaves_json:
         leaves.append(actor.leaves_json)
     if actor.stored:
         stored.append(actor.stored)
+    if unknown:
+        leaves += [payload.leaves for payload in unknown]
+        stored.append(b'"other":{%b}' % b",".join([payload.stored for payload in unknown]))
+    if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
+        raise OddPayloadError
     return finish(
         Parts(
             record,
@@ -131,6 +139,23 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     )
 
 
+def _read_unknown(record: Record, raw: bytes) -> list[Payload]:
+    """Return what stands under keys of the record that are not known; ``record`` is all the rest.
+
+    Raises:
+        OddPayloadError: there is something else in ``raw``: white space, a doubled key, a needless escape, an Insight.
+    """
+    members = [(key, content) for key, content in decode_members(raw).items() if key not in KNOWN_KEYS]
+    length = len(encode(record))
+    for key, content in members:
+        length += len(encode(key)) + len(content) + 2  # a colon and a comma
+        if key.startswith("insight"):
+            raise OddPayloadError
+    if length != len(raw):
+        raise OddPayloadError
+    return [read_unknown(key, bytes(content)) for key, content in members]
+
+
 def _read_more(record: Record, moment: Moment, payloads: list[Payload]) -> tuple[Payload, InsightPart | None]:
     """Add the payloads that few records have; return ``serviceEventDetails`` and the Insight."""
     found = {
@@ -144,27 +169,6 @@ def _read_more(record: Record, moment: Moment, payloads: list[Payload]) -> tuple
         found.get("service_event_details", ABSENT),
         insight_of(insight.value, {}, moment) if insight is not None else None,
     )
-
-
-def _leaves_something(record: Record) -> bool:
-    """Return whether a part of the record that decoded well has something that has no typed field."""
-    if record.addendum is not UNSET:
-        return True
-    if record.resources is UNSET:
-        return False
-    for resource in record.resources:
-        if resource.arn is UNSET and resource.account_id is UNSET and resource.type is UNSET:
-            return True
-    return not record.resources
-
-
-@lru_cache(maxsize=4096)
-def _tls(raw: bytes) -> Tls:
-    details = decode_tls(raw)
-    tls = tls_of(details)
-    if tls.odd or not is_plain(details, raw):
-        raise OddPayloadError
-    return tls
 
 
 #: The log type, for the registry.

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
 from loader.errors import RecordError
+from loader.logtypes.cloudtrail_actor import read_actor
 from loader.logtypes.cloudtrail_build import Parts, finish
-from loader.logtypes.cloudtrail_identity import NOBODY, actor_of
+from loader.logtypes.cloudtrail_identity import NOBODY, Actor, actor_of
 from loader.logtypes.cloudtrail_insight import insight_of
-from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, tls_of
-from loader.logtypes.cloudtrail_payload import ABSENT, Payload, make_payload
-from loader.logtypes.cloudtrail_record import NO_PAYLOAD, PAYLOADS, encode
-from loader.logtypes.cloudtrail_salvage import DEEPEST, Salvage, compact, repair, take_apart
-from loader.logtypes.leaves import Leaves, escape_key
+from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, read_tls, tls_of
+from loader.logtypes.cloudtrail_payload import ABSENT, READERS, Payload, make_payload
+from loader.logtypes.cloudtrail_record import NO_PAYLOAD, PAYLOADS, Identity, TlsDetails, encode
+from loader.logtypes.cloudtrail_salvage import DEEPEST, Salvage, compact, repair, take_apart, take_out
+from loader.logtypes.leaves import UNUSUAL, CuttingLeaves, Leaves, escape_key
 from loader.logtypes.model import Rendered
 from loader.logtypes.residue import LONGEST_KEY, quoted, stored, write_json
 from loader.logtypes.shorten import LONGEST_KEYWORD, shorten
@@ -27,58 +29,75 @@ _LEAVES_FACTOR: Final = 8
 LEAVES_FREE: Final = 65536
 
 
-def render(raw: bytes, origin: Origin) -> Rendered:
+def render(raw: bytes, origin: Origin, *, carefully: bool = False) -> Rendered:
     """Return the document of any record.
+
+    Each part is read the quick way first, and by the careful one if it is odd; with ``carefully`` (for tests) no part
+    is read the quick way.
 
     Raises:
         RecordError: it can never become one; ``kind`` says why.
     """
     repaired = repair(raw)
+    tags = None if repaired is raw else ["invalid_unicode"]
     record_json = compact(repaired)
-    salvage = take_apart(record_json)
-    record, values = salvage.record, salvage.values
+    identifying = record_json if repaired is raw else _identifying(raw, record_json)
+    if len(record_json) <= LONGEST_KEYWORD:
+        leaves = Leaves()
+        parts = _parts(record_json, origin, leaves, tags, carefully=carefully)
+        if sum(map(len, parts.leaves)) <= LEAVES_FREE:
+            return finish(parts, identifying)
+    cutting = CuttingLeaves(_LEAVES_FACTOR * len(record_json) + LEAVES_FREE)
+    parts = _parts(record_json, origin, cutting, tags, carefully=True)
+    parts.truncated = list(cutting.cut)
+    parts.kept = False
+    return shorten(finish(parts, identifying))
+
+
+def _parts(record_json: bytes, origin: Origin, leaves: Leaves, tags: list[str] | None, *, carefully: bool) -> Parts:
+    salvage = take_apart(record_json, carefully=carefully)
+    record, members = salvage.record, salvage.members
     moment = parse_time(record.event_time) if len(record.event_time) <= LONGEST_TIME else None
     if moment is None:
         raise RecordError(f"eventTime is no time: {record.event_time[:64]!r}", kind="bad_event_time")
     if not moment.exact:
         salvage.residue["eventTime"] = record.event_time
-    leaves = Leaves(_LEAVES_FACTOR * len(record_json) + LEAVES_FREE)
     payloads = {
-        attribute: _payload(attribute, values[name], bytes(payload), name, leaves)
+        attribute: _payload(attribute, name, salvage, leaves, carefully)
         for attribute, name in PAYLOADS.items()
-        if (payload := getattr(record, attribute)) is not NO_PAYLOAD
+        if getattr(record, attribute) is not NO_PAYLOAD
     }
-    tls = _tls(salvage)
-    actor = actor_of(salvage.identity) if salvage.identity is not None else NOBODY
-    if actor.odd_date is not UNSET:
-        context = salvage.residue.setdefault("userIdentity", {}).setdefault("sessionContext", {})
-        context.setdefault("attributes", {})["creationDate"] = actor.odd_date
+    start = len(leaves.found)
+    tls = _tls(salvage, carefully)
+    actor, identity = _actor(salvage, carefully)
     for leaf in (*tls.leaves, *actor.leaves):
         leaves.take(leaf)
     more = _residue(salvage, leaves)
-    parts = Parts(
+    if actor.stored:
+        more.insert(0, actor.stored)
+    rest = encode(leaves.found[start:])[1:-1]
+    found = [payload.leaves for payload in payloads.values() if payload.leaves]
+    is_lake = "insightState" in members or "insightType" in members
+    details = salvage.value("insightDetails")
+    return Parts(
         record,
         moment,
         origin,
         actor,
-        actor.trail,
+        identity,
         tls,
         payloads.get("request_parameters", ABSENT),
         payloads.get("response_elements", ABSENT),
         payloads.get("additional_event_data", ABSENT),
         payloads.get("service_event_details", ABSENT),
-        insight_of(values.get("insightDetails"), values, moment),
+        insight_of(details, salvage.residue if is_lake else {}, moment),
         list(payloads.values()),
         [payload.stored for payload in payloads.values()] + more,
-        [encode(leaves.found)[1:-1]],
-        values.get("errorCode", UNSET),
-        values.get("errorMessage", UNSET),
-        None if repaired is raw else ["invalid_unicode"],
-        list(leaves.cut),
-        kept=len(record_json) <= LONGEST_KEYWORD,
+        [*found, rest] if rest else found,
+        record.error_code if record.error_code is not UNSET else salvage.value("errorCode"),
+        record.error_message if record.error_message is not UNSET else salvage.value("errorMessage"),
+        tags,
     )
-    rendered = finish(parts, record_json if repaired is raw else _identifying(raw, record_json))
-    return rendered if parts.kept else shorten(rendered)
 
 
 def _identifying(raw: bytes, repaired: bytes) -> bytes:
@@ -89,38 +108,71 @@ def _identifying(raw: bytes, repaired: bytes) -> bytes:
         return repaired
 
 
-def _payload(attribute: str, value: Any, raw: bytes, name: str, leaves: Leaves) -> Payload:
+def _payload(attribute: str, name: str, salvage: Salvage, leaves: Leaves, carefully: bool) -> Payload:
+    raw = bytes(getattr(salvage.record, attribute))
+    if not carefully:
+        with suppress(*UNUSUAL):
+            return READERS[attribute](raw)
+    value = salvage.value(name)
     start = len(leaves.found)
     leaves.walk(value, name, DEEPEST)
     return make_payload(b'"%b":' % attribute.encode(), value, stored(value, raw), leaves.found[start:])
 
 
-def _tls(salvage: Salvage) -> Tls:
-    if salvage.tls is None:
+def _tls(salvage: Salvage, carefully: bool) -> Tls:
+    raw = salvage.members.get("tlsDetails")
+    if raw is None:
         return NO_TLS
-    tls = tls_of(salvage.tls)
+    if not carefully:
+        with suppress(*UNUSUAL):
+            tls = read_tls(bytes(raw))
+            salvage.residue.pop("tlsDetails", None)
+            return tls
+    details = take_out(salvage, "tlsDetails", TlsDetails)
+    if details is None:
+        return NO_TLS
+    tls = tls_of(details)
     if tls.odd:
         odd = salvage.residue.setdefault("tlsDetails", {})
-        if salvage.tls.tls_version is not UNSET:
-            odd["tlsVersion"] = salvage.tls.tls_version
+        if details.tls_version is not UNSET:
+            odd["tlsVersion"] = details.tls_version
     return tls
+
+
+def _actor(salvage: Salvage, carefully: bool) -> tuple[Actor, bytes]:
+    """Return the actor and the member ``user_identity``."""
+    raw = salvage.members.get("userIdentity")
+    if raw is None:
+        return NOBODY, b""
+    if not carefully:
+        with suppress(*UNUSUAL):
+            found = read_actor(bytes(raw))
+            salvage.residue.pop("userIdentity", None)
+            return found
+    identity = take_out(salvage, "userIdentity", Identity)
+    if identity is None:
+        return NOBODY, b""
+    actor = actor_of(identity)
+    if actor.odd_date is not UNSET:
+        context = salvage.residue.setdefault("userIdentity", {}).setdefault("sessionContext", {})
+        context.setdefault("attributes", {})["creationDate"] = actor.odd_date
+    return actor, actor.trail
 
 
 def _residue(salvage: Salvage, leaves: Leaves) -> list[bytes]:
     """Return the residue as members of ``aws.cloudtrail.flattened``, and list its leaves."""
     found: list[bytes] = []
     residue = salvage.residue
-    if salvage.identity is not None or isinstance(salvage.values.get("userIdentity"), dict):
-        identity = residue.pop("userIdentity", None)
-        if identity is not None:
-            leaves.walk(identity, "userIdentity", DEEPEST)
-            found.append(b'"user_identity":%b' % stored(identity, write_json(identity)))
+    if isinstance(residue.get("userIdentity"), dict):
+        identity = residue.pop("userIdentity")
+        leaves.walk(identity, "userIdentity", DEEPEST)
+        found.append(b'"user_identity":%b' % stored(identity, write_json(identity)))
     others = []
     for name, value in residue.items():
         leaves.walk(value, escape_key(name), DEEPEST)
-        raw = salvage.members.get(name)
-        whole = raw is not None and value is salvage.values.get(name)
-        others.append(_member(name, value, bytes(raw) if whole and raw is not None else write_json(value)))
+        # A part of an object is written anew, a whole value passed on as it is.
+        whole = name not in _IN_PARTS or not isinstance(value, (dict, list))
+        others.append(_member(name, value, bytes(salvage.members[name]) if whole else write_json(value)))
     if others:
         found.append(b'"other":%b' % _object(others, residue))
     doubled = []
@@ -131,6 +183,10 @@ def _residue(salvage: Salvage, leaves: Leaves) -> list[bytes]:
     if doubled:
         found.append(b'"doubled":%b' % _object(doubled, salvage.doubled))
     return found
+
+
+#: What may be in the residue in part.
+_IN_PARTS: Final = frozenset({"userIdentity", "tlsDetails", "addendum", "resources"})
 
 
 def _member(name: str, value: Any, raw: bytes) -> bytes:

@@ -14,8 +14,9 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from loader.ecs import ECS_VERSION
-from loader.logtypes.cloudtrail_record import Flag, Text, TlsDetails, encode
+from loader.logtypes.cloudtrail_record import Flag, Text, TlsDetails, decode_tls, encode, is_plain
 from loader.logtypes.cloudtrail_taxonomy import ENDPOINT_ALLOWED, ENDPOINT_DENIED, INSIGHT, classify, service_name
+from loader.logtypes.leaves import OddPayloadError
 from loader.logtypes.model import ObjectContext
 from loader.logtypes.network import foreign_host, ips_in, is_ip
 from loader.logtypes.times import Window, believable, delivery
@@ -285,6 +286,19 @@ class Tls(Struct, frozen=True, gc=False):
 NO_TLS: Final = Tls(b"", b"", (), (), b"", odd=False)
 
 _TLS_VERSION: Final = re.compile(r"(?:(TLS|SSL)[v_ ]?)?(\d(?:[._]\d)?)", re.ASCII | re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def read_tls(raw: bytes) -> Tls:
+    """Return the part for the compact JSON of ``tlsDetails``.
+
+    Raises one of ``UNUSUAL`` if there is more in it than the typed fields hold.
+    """
+    details = decode_tls(raw)
+    tls = tls_of(details)
+    if tls.odd or not is_plain(details, raw):
+        raise OddPayloadError
+    return tls
 
 
 def tls_of(details: TlsDetails) -> Tls:

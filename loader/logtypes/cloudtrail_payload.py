@@ -10,8 +10,15 @@ import msgspec
 from msgspec import Struct
 
 from loader.logtypes.cloudtrail_record import PAYLOADS, encode
-from loader.logtypes.leaves import MAX_LEVELS, OddPayloadError, decode_payload, walk_carefully, walk_plainly
-from loader.logtypes.residue import may_hold_long_number
+from loader.logtypes.leaves import (
+    MAX_LEVELS,
+    OddPayloadError,
+    decode_payload,
+    escape_key,
+    walk_carefully,
+    walk_plainly,
+)
+from loader.logtypes.residue import LONGEST_NUMBER, may_hold_long_number
 
 #: Payloads up to this length are remembered: calls that are made again and again look the same.
 _REMEMBERED: Final = 320
@@ -89,22 +96,31 @@ def _reader(attribute: str, name: str) -> Callable[[bytes], Payload]:
         found = remembered.get(content)
         if found is not None:
             return found
-        value = decode_payload(content)
-        if len(encode(value)) != len(content):
-            _check_single(value, content)
-        leaves: list[str] = []
-        walk = walk_carefully if b"=" in content or b"\\" in content else walk_plainly
-        walk(value, name, leaves.append, MAX_LEVELS)
-        payload = make_payload(prefix, value, content, leaves)
+        payload = _read(prefix, name, content)
         if len(content) <= _REMEMBERED:
             if len(remembered) >= _KEPT:
                 remembered.clear()
             remembered[content] = payload
-        elif may_hold_long_number(content):
-            raise OddPayloadError
         return payload
 
     return read
+
+
+def _read(prefix: bytes, name: str, content: bytes) -> Payload:
+    value = decode_payload(content)
+    if len(encode(value)) != len(content):
+        _check_single(value, content)
+    if len(content) > LONGEST_NUMBER and may_hold_long_number(content):
+        raise OddPayloadError
+    leaves: list[str] = []
+    walk = walk_carefully if b"=" in content or b"\\" in content else walk_plainly
+    walk(value, name, leaves.append, MAX_LEVELS)
+    return make_payload(prefix, value, content, leaves)
+
+
+def read_unknown(key: str, content: bytes) -> Payload:
+    """Read what stands under a key that is not known, as the readers do; it is stored under the key itself."""
+    return _read(b"%b:" % encode(key), escape_key(key), content)
 
 
 #: Attribute of a record → the function that reads the payload; in the order of :data:`PAYLOADS`.

@@ -1,6 +1,7 @@
 """A CloudTrail record as AWS documents it, eventVersion 1.0 to 1.11.
 
-Decoding is strict: a key that is not listed or a value of another type fails, and the complete path takes over.
+Decoding is strict: a value of another type fails, and so does a key that is not listed, but for the record's own; then
+the complete path takes over.
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
 """
@@ -135,10 +136,11 @@ class Addendum(_Input):
     original_event_id: Text = msgspec.field(default=UNSET, name="originalEventID")
 
 
-class Record(_Input, kw_only=True):
+class Record(_Input, kw_only=True, forbid_unknown_fields=False):
     """One record. Payloads, the identity and the TLS details stay as they are in the file.
 
-    The fields are in CloudTrail's own order, in which the decoder looks for them.
+    Keys that are not listed are passed over; :func:`is_plain` tells that some were. The fields are in CloudTrail's own
+    order, in which the decoder looks for them.
     """
 
     event_version: Text = UNSET
@@ -175,10 +177,6 @@ class Record(_Input, kw_only=True):
     tls_details: Raw = NO_PAYLOAD
 
 
-class AnyRecord(Record, forbid_unknown_fields=False, kw_only=True):
-    """A record that may have more keys; these are passed over."""
-
-
 #: Attribute of :class:`Record` → key in the record, for the payloads that analysts search by CloudTrail's own names.
 PAYLOADS: Final = {
     "request_parameters": "requestParameters",
@@ -190,8 +188,10 @@ PAYLOADS: Final = {
     "edge_device_details": "edgeDeviceDetails",
 }
 
+#: The keys a record may have.
+KNOWN_KEYS: Final = frozenset(field.encode_name for field in msgspec.structs.fields(Record))
+
 decode_record: Final = msgspec.json.Decoder(Record).decode
-decode_any_record: Final = msgspec.json.Decoder(AnyRecord).decode
 decode_identity: Final = msgspec.json.Decoder(Identity).decode
 decode_tls: Final = msgspec.json.Decoder(TlsDetails).decode
 #: One level of an object, whatever its keys are; a doubled key gives its last value.

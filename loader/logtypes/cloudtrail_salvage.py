@@ -7,23 +7,23 @@ from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
 from loader.errors import RecordError
 from loader.logtypes.cloudtrail_record import (
+    KNOWN_KEYS,
     Flag,
-    Identity,
     NoAttributes,
     Record,
     Resource,
     Text,
     Texts,
-    TlsDetails,
     decode_members,
+    decode_record,
+    encode,
     is_plain,
 )
-from loader.logtypes.leaves import Doubled, decode_payload, escape_key, levels, parse_exactly
-from loader.logtypes.residue import may_hold_long_number
+from loader.logtypes.leaves import Doubled, OddPayloadError, decode_payload, escape_key, is_deeper, parse_exactly
 
 #: A record nested deeper is refused: no real one comes near, and Python's stack is not endless.
 DEEPEST: Final = 200
@@ -39,20 +39,27 @@ _Fields = dict[str, tuple[str, Any]]
 
 
 class Salvage(Struct):
-    """A record taken apart. ``values`` holds the decoded value of each top-level key, ``members`` its JSON.
+    """A record taken apart.
 
-    ``residue`` holds, by CloudTrail's names, what has no typed place: the whole values of top-level keys that are
-    unknown or of an unexpected type, and the odd parts of ``userIdentity``, ``tlsDetails``, ``addendum`` and
-    ``resources``. ``doubled`` holds the earlier values of keys that occur twice, by path.
+    ``members`` holds the JSON under each key. ``residue`` holds, by CloudTrail's names, what has no typed place: whole
+    values under keys that are unknown or of an unexpected type, and the odd parts of ``addendum`` and ``resources``; to
+    these :func:`take_out` adds those of ``userIdentity`` and ``tlsDetails``. ``doubled`` holds the earlier values of
+    keys that occur twice, by path; ``plain`` says that there are none, nor white space nor needless escapes.
     """
 
     record: Record
-    identity: Identity | None
-    tls: TlsDetails | None
-    values: dict[str, Any]
     members: dict[str, Raw]
     residue: dict[str, Any]
     doubled: dict[str, list[Any]]
+    plain: bool
+    tree: dict[str, Any] | None
+
+    def value(self, key: str) -> Any:
+        """Return the exact value under ``key``, ``UNSET`` if there is none."""
+        if self.tree is not None:
+            return self.tree.get(key, UNSET)
+        found = self.members.get(key)
+        return UNSET if found is None else parse(bytes(found))
 
 
 def compact(raw: bytes) -> bytes:
@@ -75,14 +82,15 @@ def repair(raw: bytes) -> bytes:
     A byte that is not UTF-8 becomes the text ``\udcff`` (for 0xff; as Python's ``surrogateescape``). Nothing is lost.
     What needs no repair is returned itself.
     """
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        letters = raw.decode("utf-8", "surrogateescape")
-        raw = "".join(
-            f"\\\\u{ord(letter):04x}" if "\udc80" <= letter <= "\udcff" else letter for letter in letters
-        ).encode()
-    if b"\\ud" not in raw and b"\\uD" not in raw:
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            letters = raw.decode("utf-8", "surrogateescape")
+            raw = "".join(
+                f"\\\\u{ord(letter):04x}" if "\udc80" <= letter <= "\udcff" else letter for letter in letters
+            ).encode()
+    if b"\\" not in raw or (b"\\ud" not in raw and b"\\uD" not in raw):
         return raw
     repaired = _ESCAPE.sub(lambda match: b"\\\\" + match.group(1) if match.group(1) else match.group(), raw)
     return raw if repaired == raw else repaired
@@ -92,13 +100,20 @@ def _too_deep() -> RecordError:
     return RecordError(f"nested deeper than {DEEPEST} levels", kind="too_deep")
 
 
-def take_apart(raw: bytes) -> Salvage:
-    """Take a compact, repaired record apart.
+def take_apart(raw: bytes, *, carefully: bool) -> Salvage:
+    """Take a compact, repaired record apart; with ``carefully`` without trying the quick way first.
 
     Raises:
         RecordError: not JSON, no object, nested too deeply, or without a textual ``eventTime``.
     """
-    tree = _parse(raw)
+    if is_deeper(raw, DEEPEST):
+        raise _too_deep()
+    if not carefully:
+        try:
+            return _take_apart_quickly(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OddPayloadError):
+            pass
+    tree = parse(raw)
     if not isinstance(tree, dict):
         raise RecordError("a record is a JSON object", kind="not_an_object")
     if "eventTime" not in tree:
@@ -108,24 +123,41 @@ def take_apart(raw: bytes) -> Salvage:
     members = decode_members(raw)
     doubled: dict[str, list[Any]] = {}
     fitting, residue = _sort(tree, Record, "", doubled, members)
-    return Salvage(
-        Record(**fitting),
-        _part(tree, "userIdentity", Identity, residue, doubled),
-        _part(tree, "tlsDetails", TlsDetails, residue, doubled),
-        tree,
-        members,
-        residue,
-        doubled,
-    )
+    return Salvage(Record(**fitting), members, residue, doubled, plain=False, tree=tree)
 
 
-def _parse(raw: bytes) -> Any:
-    """Return the value of a record's JSON, exactly: the quick decoder's if nothing in it could have been lost."""
-    if levels(raw) > DEEPEST:
-        raise _too_deep()
+def _take_apart_quickly(raw: bytes) -> Salvage:
+    record, members = decode_record(raw), decode_members(raw)
+    unknown = {key: content for key, content in members.items() if key not in KNOWN_KEYS}
+    # Colons and commas count, see `is_plain`.
+    length = len(encode(record)) + sum([len(encode(key)) + len(content) + 2 for key, content in unknown.items()])
+    if length != len(raw) or leaves_something(record):
+        raise OddPayloadError
+    residue = {key: parse(bytes(content)) for key, content in unknown.items()}
+    return Salvage(record, members, residue, {}, plain=True, tree=None)
+
+
+def leaves_something(record: Record) -> bool:
+    """Return whether a part of the record that decoded well has something that has no typed field."""
+    if record.addendum is not UNSET:
+        return True
+    if record.resources is UNSET:
+        return False
+    for resource in record.resources:
+        if resource.arn is UNSET and resource.account_id is UNSET and resource.type is UNSET:
+            return True
+    return not record.resources
+
+
+def parse(raw: bytes) -> Any:
+    """Return the value of JSON, exactly.
+
+    Raises:
+        RecordError: not JSON.
+    """
     try:
         value = decode_payload(raw)
-        if is_plain(value, raw) and not may_hold_long_number(raw):
+        if is_plain(value, raw):
             return value
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
         pass  # the careful parser judges
@@ -135,17 +167,17 @@ def _parse(raw: bytes) -> Any:
         raise RecordError(f"not JSON: {error}", kind="invalid_json") from None
 
 
-def _part(
-    tree: dict[str, Any], key: str, struct: type[_S], residue: dict[str, Any], doubled: dict[str, list[Any]]
-) -> _S | None:
-    """Return the part of a record below ``key``; its oddities take its place in the residue."""
-    value = tree.get(key)
+def take_out(salvage: Salvage, key: str, struct: type[_S]) -> _S | None:
+    """Return the part of a record below ``key``, an object. Its oddities take its place in the residue."""
+    value = salvage.value(key)
+    salvage.residue.pop(key, None)
     if not isinstance(value, dict):
+        if value is not UNSET:
+            salvage.residue[key] = value
         return None
-    fitting, odd = _sort(value, struct, f"{key}.", doubled, {})
-    del residue[key]
+    fitting, odd = _sort(value, struct, f"{key}.", salvage.doubled, {})
     if odd:
-        residue[key] = odd
+        salvage.residue[key] = odd
     return struct(**fitting) if fitting or not value else None
 
 
@@ -206,7 +238,7 @@ def _typed(
         fits = type(value) is bool or (type(value) is str and value in ("true", "false"))
         return (value, None) if fits else (None, (value,))
     if kind is Raw:
-        # userIdentity and tlsDetails are parts of their own; `_part` takes them back out of the residue.
+        # userIdentity and tlsDetails are parts of their own; `take_out` takes them back out of the residue.
         return (None, (value,)) if key in ("userIdentity", "tlsDetails") else (members[key], None)
     if kind is Texts:
         fits = type(value) is str or (

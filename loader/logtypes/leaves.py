@@ -44,7 +44,11 @@ class Doubled(dict[str, Any]):
 
 
 class OddPayloadError(Exception):
-    """The payload is nothing for the fast path."""
+    """What is read is nothing for the fast path."""
+
+
+#: What is raised by reading a part of a record the quick way, if it must be read carefully.
+UNUSUAL: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OddPayloadError)
 
 
 #: Bytes of JSON → Python values; numbers with a fraction or an exponent stay as they are written.
@@ -73,19 +77,19 @@ def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def levels(raw: bytes) -> int:
-    """Return how deeply JSON ``raw`` is nested, 0 for a scalar; or, if it cannot be deep, how deeply at most."""
-    most = raw.count(b"{") + raw.count(b"[")
-    if most <= MAX_LEVELS:
-        return most
-    depth = deepest = 0
+def is_deeper(raw: bytes, levels: int) -> bool:
+    """Return whether JSON ``raw`` is nested deeper than ``levels``; a scalar has none, ``{}`` has one."""
+    if raw.count(b"{") + raw.count(b"[") <= levels:
+        return False
+    depth = 0
     for match in _BRACKET.finditer(raw):
         if match.lastindex == 1:
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > levels:
+                return True
         elif match.lastindex == 2:
             depth -= 1
-    return deepest
+    return False
 
 
 def escape_key(key: str) -> str:
@@ -180,6 +184,26 @@ class _FullError(Exception):
 
 
 class Leaves:
+    """Collects the leaves of a record that is too short for any of them to be too long."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @property
+    def size(self) -> int:
+        """Return the number of characters of all leaves together."""
+        return sum(map(len, self.found))
+
+    def take(self, leaf: str) -> None:
+        """Take a leaf."""
+        self.found.append(leaf)
+
+    def walk(self, value: Any, path: str, levels: int) -> None:
+        """Take the leaves of ``value``, which is nested no deeper than ``levels``."""
+        walk_carefully(value, path, self.found.append, levels)
+
+
+class CuttingLeaves(Leaves):
     """Collects leaves; cuts those that are too long for a term, and stops when there are too many.
 
     ``room`` is the number of characters that all leaves may have together. ``cut`` names what was cut, once each.
@@ -189,17 +213,23 @@ class Leaves:
     ALL: Final = "aws.cloudtrail.leaves"
 
     def __init__(self, room: int) -> None:
-        self.found: list[str] = []
+        super().__init__()
         self.cut: dict[str, None] = {}
         self._room = room
 
     def take(self, leaf: str) -> None:
         """Take a leaf, if there is room."""
-        if self._room >= 0:
-            with suppress(_FullError):
-                self._add(leaf)
+        with suppress(_FullError):
+            self._add(leaf)
+
+    def walk(self, value: Any, path: str, levels: int) -> None:
+        """Take the leaves of ``value``, as far as there is room."""
+        with suppress(_FullError):
+            walk_carefully(value, path, self._add, levels)
 
     def _add(self, leaf: str) -> None:
+        if self._room < 0:
+            raise _FullError
         fitting = fit_term(leaf)
         if fitting is not leaf:
             path = leaf.partition("=")[0]
@@ -209,9 +239,3 @@ class Leaves:
             self.cut[self.ALL] = None
             raise _FullError
         self.found.append(fitting)
-
-    def walk(self, value: Any, path: str, levels_allowed: int) -> None:
-        """List the leaves of ``value``, as far as there is room."""
-        if self._room >= 0:
-            with suppress(_FullError):
-                walk_carefully(value, path, self._add, levels_allowed)

@@ -7,9 +7,10 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
-_KEPT: Final = 65536
+_KEPT: Final = 16384
 #: The longest IPv6 address in text has 45 characters.
 _LONGEST: Final = 45
+_LONGEST_NAME: Final = 253
 _HOST: Final = re.compile(
     r"(?=.{4,253}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", re.ASCII
 )
@@ -44,7 +45,12 @@ def ips_in(text: str) -> list[str]:
 
 def foreign_host(text: str) -> str | None:
     """Return ``text`` in lower case if it is the name of a host that is not AWS's own, else ``None``."""
-    if len(text) > 253 or not _HOST.fullmatch(text) or is_ip(text):
+    return _foreign_host(text) if len(text) <= _LONGEST_NAME else None
+
+
+@lru_cache(maxsize=_KEPT)
+def _foreign_host(text: str) -> str | None:
+    if not _HOST.fullmatch(text) or is_ip(text):
         return None
     host = text.lower()
     return None if _AWS_HOST.search(host) else host

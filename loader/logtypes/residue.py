@@ -8,12 +8,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, levels, pairs_of
+from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, is_deeper, pairs_of
 
 #: Strict parsers refuse longer ones (Jackson's StreamReadConstraints: 1,000 for a number, 50,000 for a key).
-_LONGEST_NUMBER: Final = 1000
+LONGEST_NUMBER: Final = 1000
 LONGEST_KEY: Final = 50_000
-_LONG_NUMBER: Final = re.compile(rb"[\d.eE+-]{%d}" % (_LONGEST_NUMBER + 1))
+_LONG_NUMBER: Final = re.compile(rb"[\d.eE+-]{%d}" % (LONGEST_NUMBER + 1))
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -29,9 +29,13 @@ def write_json(value: Any) -> bytes:
     return _encode(value)
 
 
-def stored(value: Any, raw: bytes) -> bytes:
-    """Return ``raw`` (compact JSON of ``value``) as it goes into a document: as it is, or else in a JSON string."""
-    return raw if levels(raw) <= MAX_LEVELS and _is_strict(value, raw) else quoted(raw)
+def stored(value: Any, raw: bytes, *, plain: bool = False) -> bytes:
+    """Return ``raw`` (compact JSON of ``value``) as it goes into a document: as it is, or else in a JSON string.
+
+    ``plain`` says that no key in it is doubled.
+    """
+    strict = (plain and len(raw) <= LONGEST_NUMBER) or _is_strict(value, raw)
+    return raw if strict and not is_deeper(raw, MAX_LEVELS) else quoted(raw)
 
 
 def quoted(raw: bytes) -> bytes:
@@ -41,7 +45,7 @@ def quoted(raw: bytes) -> bytes:
 
 def may_hold_long_number(raw: bytes) -> bool:
     """Return whether JSON ``raw`` may hold a number that is too long for a strict parser."""
-    return len(raw) > _LONGEST_NUMBER and _LONG_NUMBER.search(raw) is not None
+    return len(raw) > LONGEST_NUMBER and _LONG_NUMBER.search(raw) is not None
 
 
 def _is_strict(value: Any, raw: bytes) -> bool:
@@ -52,10 +56,10 @@ def _is_strict(value: Any, raw: bytes) -> bool:
         )
     if isinstance(value, list):
         return all(type(inner) is str or _is_strict(inner, raw) for inner in value)
-    return len(raw) <= _LONGEST_NUMBER or not isinstance(value, (Number, Raw, int)) or _is_short(value)
+    return len(raw) <= LONGEST_NUMBER or not isinstance(value, (Number, Raw, int)) or _is_short(value)
 
 
 def _is_short(number: Any) -> bool:
     return (
-        isinstance(number, bool) or len(number if isinstance(number, (Number, Raw)) else str(number)) <= _LONGEST_NUMBER
+        isinstance(number, bool) or len(number if isinstance(number, (Number, Raw)) else str(number)) <= LONGEST_NUMBER
     )

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from loader.errors import RecordError
 from loader.logtypes.cloudtrail import CLOUDTRAIL
+from loader.logtypes.cloudtrail_complete import render
+from loader.logtypes.cloudtrail_parts import origin_of
 from loader.logtypes.cloudtrail_record import PAYLOADS
 from loader.logtypes.model import Rendered
 from tests.unit.logtypes.conformance import missing, problems, read_mapping
@@ -144,14 +146,20 @@ relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def both(raw: bytes) -> Rendered | str:
-    """The document, after checking that both paths give it; or the error's kind."""
+    """The document, after checking that every way gives it; or the error's kind."""
+    ways = (
+        lambda: CLOUDTRAIL.normalise(raw, CONTEXT, False),
+        lambda: CLOUDTRAIL.normalise(raw, CONTEXT, True),
+        lambda: render(raw, origin_of(CONTEXT), carefully=True),
+    )
     results: list[Rendered | str] = []
-    for complete in (False, True):
+    for way in ways:
         try:
-            results.append(CLOUDTRAIL.normalise(raw, CONTEXT, complete))
+            results.append(way())
         except RecordError as error:
             results.append(error.kind)
     assert results[0] == results[1]
+    assert results[1] == results[2]
     return results[0]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from loader.logtypes.cloudtrail import CLOUDTRAIL
+from loader.logtypes.cloudtrail_complete import render
+from loader.logtypes.cloudtrail_parts import origin_of
 from tests.unit.logtypes.conformance import missing, problems, read_mapping
 from tests.unit.logtypes.samples import CONTEXT, real_records
 
@@ -22,6 +24,7 @@ def test_every_real_record_fits_and_nothing_of_it_is_lost(reference_data: Path) 
         assert problems(rendered.body, mapping) == [], where
         assert missing(raw, rendered.body) == [], where
         assert CLOUDTRAIL.normalise(raw, CONTEXT, True) == rendered, where
+        assert render(raw, origin_of(CONTEXT), carefully=True) == rendered, where
         seen += 1
     assert seen >= 3740
 

@@ -23,7 +23,15 @@ from loader.logtypes.cloudtrail_record import (
     encode,
     is_plain,
 )
-from loader.logtypes.leaves import Doubled, OddPayloadError, decode_payload, escape_key, is_deeper, parse_exactly
+from loader.logtypes.leaves import (
+    UNUSUAL,
+    Doubled,
+    OddPayloadError,
+    decode_payload,
+    escape_key,
+    is_deeper,
+    parse_exactly,
+)
 
 #: A record nested deeper is refused: no real one comes near, and Python's stack is not endless.
 DEEPEST: Final = 200
@@ -159,7 +167,7 @@ def parse(raw: bytes) -> Any:
         value = decode_payload(raw)
         if is_plain(value, raw):
             return value
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+    except UNUSUAL:
         pass  # the careful parser judges
     try:
         return parse_exactly(raw.decode())

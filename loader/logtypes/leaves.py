@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +26,8 @@ SAFE_LENGTH: Final = MAX_TERM_BYTES // 4
 
 #: The characters whose lower case is longer in UTF-8, by one byte each (all of Unicode 16 was tried).
 _GROWING: Final = re.compile("[\u023a\u023e]")
+#: A double holds any number of so many digits (``DBL_DIG``); sign and point come on top.
+_SAFE_DIGITS: Final = 15
 _BRACKET: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|([\[{])|([\]}])', re.DOTALL)
 
 
@@ -51,9 +55,29 @@ class OddPayloadError(Exception):
 UNUSUAL: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OddPayloadError)
 
 
+def survives(text: str) -> bool:
+    """Return whether a JSON number with a fraction or an exponent is the same number after it was a double.
+
+    The server writes the source of a document anew, and such numbers as doubles; whole numbers it keeps as they are.
+    """
+    if len(text) <= _SAFE_DIGITS and "e" not in text and "E" not in text:
+        return True
+    number = float(text)
+    try:
+        return isfinite(number) and Decimal(text) == Decimal(repr(number))
+    except InvalidOperation:
+        return False
+
+
+def _keep_text(text: str) -> Raw:
+    if not survives(text):
+        raise OddPayloadError
+    return Raw(text)
+
+
 #: Bytes of JSON → Python values; numbers with a fraction or an exponent stay as they are written.
-#: Raises :class:`msgspec.MsgspecError`, RecursionError or UnicodeDecodeError.
-decode_payload: Final = msgspec.json.Decoder(float_hook=Raw).decode
+#: Raises one of :data:`UNUSUAL`, also for a number that no double holds.
+decode_payload: Final = msgspec.json.Decoder(float_hook=_keep_text).decode
 
 
 def parse_exactly(text: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, is_deeper, pairs_of
+from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, is_deeper, number_text, pairs_of, survives
 
 #: Strict parsers refuse longer ones (Jackson's StreamReadConstraints: 1,000 for a number, 50,000 for a key).
 LONGEST_NUMBER: Final = 1000
@@ -29,13 +29,9 @@ def write_json(value: Any) -> bytes:
     return _encode(value)
 
 
-def stored(value: Any, raw: bytes, *, plain: bool = False) -> bytes:
-    """Return ``raw`` (compact JSON of ``value``) as it goes into a document: as it is, or else in a JSON string.
-
-    ``plain`` says that no key in it is doubled.
-    """
-    strict = (plain and len(raw) <= LONGEST_NUMBER) or _is_strict(value, raw)
-    return raw if strict and not is_deeper(raw, MAX_LEVELS) else quoted(raw)
+def stored(value: Any, raw: bytes) -> bytes:
+    """Return ``raw`` (compact JSON of ``value``) as it goes into a document: as it is, or else in a JSON string."""
+    return raw if _is_strict(value) and not is_deeper(raw, MAX_LEVELS) else quoted(raw)
 
 
 def quoted(raw: bytes) -> bytes:
@@ -48,18 +44,18 @@ def may_hold_long_number(raw: bytes) -> bool:
     return len(raw) > LONGEST_NUMBER and _LONG_NUMBER.search(raw) is not None
 
 
-def _is_strict(value: Any, raw: bytes) -> bool:
-    """Return whether no key is doubled and no key or number is too long. ``value`` is no deeper than Python's stack."""
+def _is_strict(value: Any) -> bool:
+    """Return whether no key is doubled, no key or number too long, and no number more than a double.
+
+    ``value`` is no deeper than Python's stack.
+    """
     if isinstance(value, dict):
         return type(value) is not Doubled and all(
-            len(key) <= LONGEST_KEY and (type(inner) is str or _is_strict(inner, raw)) for key, inner in value.items()
+            len(key) <= LONGEST_KEY and (type(inner) is str or _is_strict(inner)) for key, inner in value.items()
         )
     if isinstance(value, list):
-        return all(type(inner) is str or _is_strict(inner, raw) for inner in value)
-    return len(raw) <= LONGEST_NUMBER or not isinstance(value, (Number, Raw, int)) or _is_short(value)
-
-
-def _is_short(number: Any) -> bool:
-    return (
-        isinstance(number, bool) or len(number if isinstance(number, (Number, Raw)) else str(number)) <= LONGEST_NUMBER
-    )
+        return all(type(inner) is str or _is_strict(inner) for inner in value)
+    if isinstance(value, bool) or not isinstance(value, (Number, Raw, int)):
+        return True
+    text = number_text(value)
+    return len(text) <= LONGEST_NUMBER and (text.lstrip("-").isdigit() or survives(text))

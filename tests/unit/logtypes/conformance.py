@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import cache
 from ipaddress import ip_address
 from typing import Any
@@ -54,7 +55,16 @@ def problems(body: bytes, properties: dict[str, Any]) -> list[str]:
         document = json.loads(body.decode(), object_pairs_hook=_unique)
     except ValueError as error:
         return [f"not strict JSON: {error}"]
-    return list(_walk(document, {"properties": properties}, ""))
+    return [*_walk(document, {"properties": properties}, ""), *_rounded(body)]
+
+
+def _rounded(body: bytes) -> Iterator[str]:
+    """The stored numbers that the server would round: it writes the source anew, with doubles."""
+    for path, text in leaves(exactly(body), ""):
+        if "aws.cloudtrail.flattened" in path and isinstance(text, Number) and not text.lstrip("-").isdigit():
+            number = float(text)
+            if not math.isfinite(number) or Decimal(text) != Decimal(repr(number)):
+                yield f"{path}: {text} is more than a double"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -153,7 +163,7 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, str | None]]:
     elif isinstance(value, bool):
         yield path, "true" if value else "false"
     else:
-        yield path, str(value)
+        yield path, value
 
 
 @cache

@@ -38,8 +38,8 @@ unit: $(STAMP)   ## the fast tests: no servers
 integration: $(STAMP) ## the tests against a real OpenSearch node and moto's server, started once
 	$(BIN)/pytest -m integration $(ARGS)
 
-chaos: $(STAMP)  ## 1,000 injected faults and 10,000 malformed files (an hour or so)
-	SIEM_CHAOS_FAULTS=1000 SIEM_CHAOS_FILES=10000 $(BIN)/pytest tests/chaos -s $(ARGS)
+chaos: $(STAMP)  ## 1,000 injected faults, 10,000 malformed files, 50 schedules of detection (two hours or so)
+	SIEM_CHAOS_FAULTS=1000 SIEM_CHAOS_FILES=10000 SIEM_CHAOS_SCHEDULES=50 $(BIN)/pytest tests/chaos tests/scenarios -s $(ARGS)
 
 dashboards: $(STAMP) ## write dashboards/saved_objects/ anew from dashboards/src/
 	$(BIN)/siem dashboards build

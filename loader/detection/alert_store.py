@@ -20,7 +20,8 @@ Written = Literal["new", "existing"]
 
 _TOGETHER = 500
 _ATTEMPTS = 6
-_CONFLICT = 409
+#: The status of a write that somebody else was faster than.
+CONFLICT = 409
 _BUSY = (429, 502, 503, 504)
 
 
@@ -54,7 +55,7 @@ class AlertStore:
         for start in range(0, len(alerts), _TOGETHER):
             batch = alerts[start : start + _TOGETHER]
             actions = [({"create": {"_index": alert.index, "_id": alert.id}}, alert.body) for alert in batch]
-            written += ["existing" if status == _CONFLICT else "new" for status in self.write(actions)]
+            written += ["existing" if status == CONFLICT else "new" for status in self.write(actions)]
         return written
 
     def read(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
@@ -141,7 +142,7 @@ class AlertStore:
             for position, item in zip(waiting, items, strict=True):
                 (result,) = item.values()
                 statuses[position] = result["status"]
-                if "error" in result and result["status"] not in (_CONFLICT, *_BUSY):
+                if "error" in result and result["status"] not in (CONFLICT, *_BUSY):
                     raise AlertRefusedError(
                         describe_error(result["error"]), where=f"{result['_index']}/{result['_id']}"
                     )

@@ -93,19 +93,6 @@ class Content:
         """Return the events that the alert links."""
         return self.events[:EVIDENCE_CAP]
 
-    def unchanged(self, stored: Mapping[str, Any]) -> bool:
-        """Return whether ``stored`` already says what there is to say."""
-        siem = stored["siem"]
-        return bool(
-            siem.get("verdict") != WITHDRAWN
-            and siem.get("evidence_total") == len(self.events)
-            and siem.get("suppressed") == len(self.triggers) - 1
-            and siem.get("continues") == self.continues
-            and siem.get("first_event") == rfc3339(at(self.events[0].time))
-            and siem.get("last_event") == rfc3339(at(self.events[-1].time))
-            and [link["id"] for link in siem.get("evidence", [])] == [event.id for event in self.shown]
-        )
-
 
 def content(bucket: Bucket, triggers: Sequence[Trigger]) -> Content | None:
     """Return what ``bucket`` holds, given its group's triggers in it and in the one before; ``None`` when nothing.

@@ -19,6 +19,9 @@ from loader.errors import RuleError
 
 _DAY_MS = 86_400_000
 _DATED = re.compile(r"-(\d{4}\.\d{2}\.\d{2})$")
+#: Longest stretch of time whose daily indices are named one by one, and the ending of the index beside them.
+_MOST_DAYS = 100
+_MISDATED = "misdated"
 _PAGE = 2000
 #: Events of one base rule in one stretch of time. More means that the rule's base is not selective enough.
 _MOST = 200_000
@@ -131,13 +134,28 @@ class EventReader:
             composite["after"] = found["after_key"]
 
     def _names(self, pattern: str, start: int, end: int) -> list[str]:
-        """Return the indices that may hold events of that time: daily ones by the date in their name."""
+        """Return the indices that may hold events of that time: daily ones by the date in their name.
+
+        An index that was made since the cycle read its list counts, too: another scheduler may have written an alert
+        about what is in it, and an older view must not revise that. So the names of all days are asked for; those that
+        do not exist are passed over.
+        """
         first, last = f"{at(start - _DAY_MS):%Y.%m.%d}", f"{at(end + _DAY_MS):%Y.%m.%d}"
-        return [
+        known = [
             index
             for index in self._indices
             if belongs(index, pattern) and (not (dated := _DATED.search(index)) or first <= dated[1] <= last)
         ]
+        days = (end - start) // _DAY_MS + 3
+        if days > _MOST_DAYS:
+            return known
+        made = [
+            part[:-1] + suffix
+            for part in pattern.split(",")
+            if part.endswith("-*")
+            for suffix in (_MISDATED, *(f"{at(start + day * _DAY_MS):%Y.%m.%d}" for day in range(-1, days)))
+        ]
+        return list(dict.fromkeys((*known, *made)))
 
 
 def _incomplete(answer: Mapping[str, Any]) -> str | None:

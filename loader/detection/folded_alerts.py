@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from loader.clock import Clock
-from loader.detection.alert_store import AlertStore, Stored
+from loader.detection.alert_store import CONFLICT, AlertStore, Stored
 from loader.detection.buckets import WITHDRAWN, Bucket, Content, compose, content, revise, withdraw
 from loader.detection.correlation import Group, Node, Tree, Trigger
 from loader.detection.coverage import compare_and_set
@@ -134,9 +135,20 @@ class FoldedAlerts:
             RuleError: events cannot be read, or not all of them.
             ClusterError: alerts cannot be written.
         """
-        limit = _END
+        for attempt in range(_CONFLICTS):
+            self._settle(_END if self._monotone else self._advance())
+            if self._monotone or self._watermark.done(self.subject.key):
+                break
+            # Somebody who may have seen later events judged these groups while we did. An older view of ours may have
+            # come after theirs, and nobody would look again.
+            self._clock.sleep(0.05 * 2**attempt)
+        else:
+            raise ClusterError("somebody else keeps judging the same moments", where=self._tree.root.rule.where)
+        self._touched, self._live = {}, set()
         if not self._monotone:
-            limit = self._advance()
+            self._step("watermark saved")
+
+    def _settle(self, limit: int) -> None:
         touched = {
             group: cut
             for group, spans in self._touched.items()
@@ -146,10 +158,6 @@ class FoldedAlerts:
             hits = self._hits(self._plausible(slab), limit)
             if hits:
                 self._rework(hits, limit)
-        self._touched, self._live = {}, set()
-        if not self._monotone:
-            self._watermark.done(self.subject.key)
-            self._step("watermark saved")
 
     def _advance(self) -> int:
         """Note what time alone brings: events whose windows the watermark has passed since the last cycle."""
@@ -246,46 +254,50 @@ class FoldedAlerts:
         first, last = min(b.before.start for b in flat), max(b.end for b in flat) - 1
         triggers = self._triggers(hits, first, last, limit, self._full)
         self._step("events read")
-        planned: list[tuple[Bucket, Content | None, Stored | None]] = []
+        planned: list[tuple[Bucket, Stored | None, dict[str, Any]]] = []
         for group, places in buckets.items():
             for bucket in places:
-                found = content(bucket, triggers.get(group, ()))
-                now = stored.get((bucket.index, bucket.id))
-                if _differs(found, now):
-                    planned.append((bucket, found, now))
-                elif found:
+                known = stored.get((bucket.index, bucket.id))
+                body = self._body(content(bucket, triggers.get(group, ())), known, group)
+                if body is not None and (known is None or body != known.body):
+                    planned.append((bucket, known, body))
+                elif body is not None and "verdict" not in body["siem"]:
                     self.count.alerts_existing += 1
         lost = self._write(planned)
         return {group: hits[group] for group in lost}
 
-    def _write(self, planned: Sequence[tuple[Bucket, Content | None, Stored | None]]) -> set[Group]:
-        actions: list[tuple[dict[str, object], dict[str, object]]] = []
-        for bucket, found, stored in planned:
-            version = stored.version if stored else None
-            if found is None:
-                body = withdraw(stored.body) if stored else {}
-            else:
-                alert = compose(
-                    self._tree,
-                    found,
-                    now=self._clock.now(),
-                    historic=not (self._live & {bucket.group, None}),
-                    historic_after=self._historic_after,
-                )
-                body = revise(stored.body, alert.body) if stored else alert.body
-            actions.append((compare_and_set(bucket.index, bucket.id, version), body))
-        statuses = self._store.write(actions)
+    def _body(self, found: Content | None, stored: Stored | None, group: Group) -> dict[str, Any] | None:
+        """Return what a bucket's alert has to be; ``None`` when there is and was nothing."""
+        if found is None:
+            return withdraw(stored.body) if stored else None
+        alert = compose(
+            self._tree,
+            found,
+            now=self._clock.now(),
+            historic=not (self._live & {group, None}),
+            historic_after=self._historic_after,
+        )
+        return revise(stored.body, alert.body) if stored else alert.body
+
+    def _write(self, planned: Sequence[tuple[Bucket, Stored | None, dict[str, Any]]]) -> set[Group]:
+        """Write alerts. Return the groups of those that somebody else has written meanwhile."""
+        statuses = self._store.write(
+            [
+                (compare_and_set(bucket.index, bucket.id, stored.version if stored else None), body)
+                for bucket, stored, body in planned
+            ]
+        )
         lost: set[Group] = set()
-        for (bucket, found, stored), status in zip(planned, statuses, strict=True):
-            if status == 409:
+        for (bucket, stored, body), status in zip(planned, statuses, strict=True):
+            if status == CONFLICT:
                 lost.add(bucket.group)
-            elif found is None:
-                self.count.alerts_withdrawn += 1
             elif stored is None:
                 self.count.alerts_new += 1
+            elif body["siem"].get("verdict") == WITHDRAWN:
+                self.count.alerts_withdrawn += 1
             else:
                 self.count.alerts_revised += 1
-        if actions:
+        if planned:
             self._step("some alerts written")
         return lost
 
@@ -373,9 +385,3 @@ def _hull(ranges: Iterable[Ranges]) -> Range:
 def _numbers(spans: Ranges, size: int) -> list[int]:
     """Return the buckets that triggers in ``spans`` fall into, and those after, which may continue them."""
     return sorted({number for first, last in spans for number in range(first // size, last // size + 2)})
-
-
-def _differs(found: Content | None, stored: Stored | None) -> bool:
-    if found is None:
-        return stored is not None and stored.body["siem"].get("verdict") != WITHDRAWN
-    return stored is None or not found.unchanged(stored.body)

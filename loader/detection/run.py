@@ -89,9 +89,12 @@ class _Cycle:
         self._handlers: dict[str, RuleHandler] = {}
         #: Slices that deferred rules have seen and not yet settled.
         self._pending: dict[str, list[Slice]] = {}
+        self._began = clock.now()
 
     def run(self) -> RunReport:
         started = self._clock.monotonic()
+        # Before anything is looked at: see loader.detection.watermark.
+        self._began = self._clock.now()
         if self._rules:
             patterns = {name for rule in self._rules for name in _indices(rule)}
             try:
@@ -124,7 +127,7 @@ class _Cycle:
     def _make_handlers(self, positions: Positions, searcher: Searcher) -> dict[str, RuleHandler]:
         store = AlertStore(self._client, clock=self._clock)
         reader = EventReader(searcher, sorted({shard.index for shard in positions.shards}))
-        watermark = Watermark(self._client, clock=self._clock, lateness=self._options.lateness)
+        watermark = Watermark(self._client, began=self._began, lateness=self._options.lateness)
         handlers: dict[str, RuleHandler] = {}
         late = self._options.historic_after
         for rule in self._rules:

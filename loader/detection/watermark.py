@@ -1,30 +1,33 @@
 """How far rules that must wait have judged: event times up to which lateness has been waited out.
 
 A rule that is not monotone (an upper bound, an average, an absence) judges a moment only once ``lateness`` has passed
-since. The wall clock decides, never the newest event: when a source falls silent no event comes to move it on.
+since. The wall clock decides, never the newest event: when a source falls silent no event comes to move it on. And it
+is the time at which the cycle *began*, before it looked which events there are: what arrives while a cycle works is not
+sure to be seen by it, so it must not be waited out by it either.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConflictError, NotFoundError, TransportError
 
-from loader.clock import Clock
 from loader.errors import ClusterError
 
 CURSORS_INDEX = "siem-cursors"
 
 
 class Watermark:
-    """Reads and saves, for each rule's key, the event time (milliseconds) up to which it has judged."""
+    """Reads and saves, for each rule's key, the event time (milliseconds) up to which it has judged.
 
-    def __init__(self, client: OpenSearch, *, clock: Clock, lateness: timedelta, index: str = CURSORS_INDEX) -> None:
+    ``began`` is when the cycle began: before it read the positions of the shards, and before it refreshed them.
+    """
+
+    def __init__(self, client: OpenSearch, *, began: datetime, lateness: timedelta, index: str = CURSORS_INDEX) -> None:
         self._client = client
-        self._clock = clock
-        self._lateness = lateness
+        self._until = int((began - lateness).timestamp() * 1000)
         self._index = index
         self._read: dict[str, tuple[int, tuple[int, int] | None]] = {}
 
@@ -34,7 +37,7 @@ class Watermark:
         Raises:
             ClusterError: the cluster cannot be asked.
         """
-        until = int((self._clock.now() - self._lateness).timestamp() * 1000)
+        until = self._until
         try:
             doc: dict[str, Any] = self._client.get(index=self._index, id=key)
         except NotFoundError:
@@ -47,8 +50,11 @@ class Watermark:
         self._read[key] = (max(since, until), (doc["_seq_no"], doc["_primary_term"]))
         return since, max(since, until)
 
-    def done(self, key: str) -> None:
-        """Save that rule ``key`` has judged up to what :meth:`read` allowed.
+    def done(self, key: str) -> bool:
+        """Save that rule ``key`` has judged up to what :meth:`read` allowed. Return whether that is so.
+
+        It is not if somebody else has judged since: they may have seen more, and judged later moments. What was judged
+        meanwhile has to be judged again.
 
         Raises:
             ClusterError: it cannot be saved; the same moments are judged again, to the same end.
@@ -60,6 +66,7 @@ class Watermark:
         try:
             self._client.index(index=self._index, id=key, body={"judged_ms": until, "rule": key}, params=params)
         except ConflictError:
-            return  # another scheduler judged the same moments
+            return False
         except TransportError as error:
             raise ClusterError(f"cannot save a watermark: {error.error}", where=self._index) from None
+        return True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -103,6 +104,9 @@ WAITING: tuple[AnyRule, ...] = (
     _correlation("new_region", "new_terms", 7200, MAKE, condition=Condition({}, ("cloud.region",))),
     _correlation("spike", "spike", 300, FAIL, condition=Condition({"gte": 3}), extra={"baseline": "1h", "minimum": 3}),
     _correlation("silent", "absence", 1800, FAIL),
+    _correlation(
+        "few_bursts", "event_count", 3600, _BURST, group_by=("cloud.region",), condition=Condition({"lte": 2})
+    ),
     _correlation("chain_waits", "temporal", 3600, _BURST, _correlation("silent_use", "absence", 900, USE)),
 )
 
@@ -176,17 +180,16 @@ class Scheduler:
     crashes: int = 0
 
     def cycle(
-        self, *, crash_after: int | None = None, between: Mapping[int, Scheduler] | None = None
+        self, *, crash_after: int | None = None, between: Mapping[tuple[str, int], Callable[[], object]] | None = None
     ) -> RunReport | None:
-        """Run one cycle. Steps are counted from 1; ``between`` says who runs a whole cycle after which step."""
-        steps = 0
+        """Run one cycle. Steps are counted from 1; ``between`` says what happens after which one of which name."""
+        steps: Counter[str] = Counter()
 
-        def step(_: str) -> None:
-            nonlocal steps
-            steps += 1
-            if between and steps in between:
-                between[steps].cycle()
-            if steps == crash_after:
+        def step(name: str) -> None:
+            steps[name] += 1
+            if between and (name, steps[name]) in between:
+                between[(name, steps[name])]()
+            if steps.total() == crash_after:
                 raise Crash
 
         try:

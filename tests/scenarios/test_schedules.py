@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from opensearchpy import OpenSearch
@@ -37,6 +37,16 @@ _FIRST = int(os.environ.get("SIEM_CHAOS_SEED", "1"))
 _SEEDS = range(_FIRST, _FIRST + (_MANY or 2))
 _EVENTS = 600 if _MANY else 150
 _CYCLES = 60 if _MANY else 14
+#: Where another scheduler may come in between.
+_STEPS = (
+    "positions read",
+    "refreshed",
+    "batch examined",
+    "alerts read",
+    "events read",
+    "some alerts written",
+    "coverage saved",
+)
 
 
 def _live_through(client: OpenSearch, world: World, options: RunOptions, rules: tuple) -> Counter[str]:
@@ -47,26 +57,35 @@ def _live_through(client: OpenSearch, world: World, options: RunOptions, rules: 
     moments = sorted(START + (world.end - START) * rng.random() for _ in range(_CYCLES))
     faults: Counter[str] = Counter()
     loaded = 0
-    for moment in moments:
+
+    def live_until(moment: datetime) -> None:
+        nonlocal loaded
         arrived = loaded
         while arrived < len(world.arrivals) and world.arrivals[arrived].at <= moment:
             arrived += 1
         load(client, world.arrivals[loaded:arrived])
         loaded = arrived
         for clock in clocks:
-            clock.time = moment
+            clock.time = max(clock.time, moment)
+
+    for moment in moments:
+        live_until(moment)
         one, other = rng.sample(schedulers, 2)
         kind = rng.random()
         if kind < 0.4:
             one.cycle(crash_after=rng.randrange(1, 60))
         elif kind < 0.8:
-            one.cycle(between={rng.randrange(1, 60): other})
+            later = moment + rng.random() * HOUR
+
+            def meanwhile(later: datetime = later, other: Scheduler = other) -> None:
+                live_until(later)
+                other.cycle()
+
+            one.cycle(between={(rng.choice(_STEPS), rng.randrange(1, 5)): meanwhile})
             faults["interleaved"] += 1
         else:
             one.cycle()
-    load(client, world.arrivals[loaded:])
-    for clock in clocks:
-        clock.time = world.end
+    live_until(world.end)
     for _ in range(3):
         for scheduler in schedulers:
             report = scheduler.cycle()

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
 import click
+from opensearchpy import OpenSearch
 
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
 from loader.detection.compile import Pack, compile_rules, load_variables
+from loader.detection.deployed import DeployedPack
 from loader.detection.load import load_rules
+from loader.detection.past import examine_past
 from loader.detection.report import RunReport
 from loader.detection.run import RunOptions, run_once
 from loader.detection.schedule import Schedule, run_forever
+from loader.errors import RuleError
 from loader.index.client import make_client
 from loader.project import rules_dir
 from loader.telemetry import configure_logging
@@ -31,6 +36,10 @@ rules_option = click.option(
 )
 variables_option = click.option(
     "--variables", type=click.Path(path_type=Path, exists=True), help="YAML file with the values of placeholders."
+)
+
+deployed_option = click.option(
+    "--deployed", is_flag=True, help="The rules that `siem rules apply` has put into the cluster, not those in files."
 )
 
 
@@ -61,9 +70,16 @@ def command() -> None:
     show_default=True,
     help="Where a rule begins that is new: with what arrives from now on, or with everything that is there.",
 )
+@deployed_option
 @click.option("--json", "as_json", is_flag=True, help="Print each cycle's report as one JSON object.")
 def run_command(
-    folders: tuple[Path, ...], variables: Path | None, once: bool, interval: int, start: str, as_json: bool
+    folders: tuple[Path, ...],
+    variables: Path | None,
+    once: bool,
+    interval: int,
+    start: str,
+    deployed: bool,
+    as_json: bool,
 ) -> None:
     """Examine what no rule has examined yet, and write alerts.
 
@@ -75,8 +91,9 @@ def run_command(
     client = make_client(settings_for_cluster(quiet=as_json))
     clock = SystemClock()
     options = RunOptions(start="now" if start == "now" else "past")
+    read = _reader(client, folders, variables, deployed=deployed)
     if once:
-        pack = _say_errors(read_pack(folders, variables))
+        pack = _say_errors(read())
         report = run_once(client, pack.alerting, clock=clock, options=options)
         _show(report, as_json=as_json)
         if report.errors or pack.errors:
@@ -92,13 +109,53 @@ def run_command(
     # Read before each cycle: changed rules are noticed without a restart.
     run_forever(
         client,
-        lambda: _say_errors(read_pack(folders, variables)).alerting,
+        lambda: _say_errors(read()).alerting,
         clock=clock,
         stop=stop,
         options=options,
         schedule=Schedule(interval=timedelta(seconds=interval)),
         on_report=lambda report: _show(report, as_json=as_json),
     )
+
+
+@command.command("past")
+@click.argument("names", nargs=-1, required=True, metavar="RULE...")
+@rules_option
+@variables_option
+@deployed_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def past_command(
+    names: tuple[str, ...], folders: tuple[Path, ...], variables: Path | None, deployed: bool, as_json: bool
+) -> None:
+    """Let rules that were added or changed later examine what was there before: the next cycle does it.
+
+    RULE is a rule's or correlation's name or id; it must have been run once. The alerts are marked as historic, and
+    nobody is notified of them. What a rule has examined already is not examined again.
+    """
+    client = make_client(settings_for_cluster(quiet=as_json))
+    pack = _reader(client, folders, variables, deployed=deployed)()
+    chosen = [node for node in pack.alerting if {node.rule.name, node.rule.uuid} & set(names)]
+    if missing := set(names) - {name for node in chosen for name in (node.rule.name, node.rule.uuid)}:
+        raise RuleError(f"no such rule: {', '.join(sorted(missing))}", hint="siem rules list")
+    asked = examine_past(client, chosen, now=SystemClock().now())
+    if as_json:
+        print_json({"rules": {name: {"documents": count} for name, count in asked.items()}})
+        return
+    for name, count in asked.items():
+        said = f"{count} documents will be examined" if count else "nothing was passed over"
+        console().print(f"{name}: {said}", markup=False)
+
+
+def _reader(
+    client: OpenSearch, folders: tuple[Path, ...], variables: Path | None, *, deployed: bool
+) -> Callable[[], Pack]:
+    """Return what reads the rules anew, from files or from the cluster."""
+    if not deployed:
+        return lambda: read_pack(folders, variables)
+    if folders:
+        raise click.UsageError("--deployed runs what siem rules apply has deployed: it takes no --rules")
+    kept = DeployedPack(client, variables=load_variables(variables) if variables else None)
+    return kept.read
 
 
 def _say_errors(pack: Pack) -> Pack:

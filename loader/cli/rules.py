@@ -1,4 +1,4 @@
-"""``siem rules``: work on rules, no cluster needed."""
+"""``siem rules``: work on rules; plan, apply and backtest need a cluster, the others do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from rich.text import Text
 
 from loader.cli.detect import read_pack, rules_option, variables_option
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
+from loader.cli.rules_backtest import backtest_command
 from loader.cli.rules_coverage import coverage_command, new_command
+from loader.cli.rules_deploy import apply_command, plan_command
 from loader.clock import SystemClock
 from loader.detection.compile import Pack, compile_rules, load_variables
 from loader.detection.lint import check
@@ -25,7 +27,7 @@ from loader.project import rules_dir
 
 @click.group("rules")
 def command() -> None:
-    """Work on rules: check, test, compile, match. No cluster is needed."""
+    """Work on rules: check, test, compile and match need no cluster; plan, apply and backtest do."""
 
 
 @command.command("list")
@@ -223,5 +225,8 @@ def _say_problems(pack: Pack) -> None:
         raise click.exceptions.Exit(1)
 
 
+command.add_command(plan_command)
+command.add_command(apply_command)
+command.add_command(backtest_command)
 command.add_command(coverage_command)
 command.add_command(new_command)

@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from opensearchpy import OpenSearch
+
+from loader.clock import Clock
 from loader.detection.alerts import at
-from loader.detection.correlation import Group
-from loader.detection.cursor import belongs
+from loader.detection.correlation import Group, Tree
+from loader.detection.cursor import ShardStatisticsHiddenError, belongs, read_engine, read_positions
 from loader.detection.fields import schema_of
 from loader.detection.matches import TIME_FIELD, Match, flatten, match_of
-from loader.detection.model import CompiledRule, Query
+from loader.detection.model import CompiledCorrelation, CompiledRule, Query
 from loader.detection.search import Searcher, incomplete
 from loader.detection.sources import source_for
 from loader.errors import RuleError
@@ -156,6 +159,23 @@ class EventReader:
             for suffix in (_MISDATED, *(f"{at(start + day * _DAY_MS):%Y.%m.%d}" for day in range(-1, days)))
         ]
         return list(dict.fromkeys((*known, *made)))
+
+
+def open_reader(
+    client: OpenSearch, nodes: Iterable[CompiledRule | CompiledCorrelation], *, clock: Clock
+) -> EventReader:
+    """Return a reader for what ``nodes`` ask, outside a cycle.
+
+    Raises:
+        ClusterError: the cluster cannot be asked.
+    """
+    patterns = {leaf.index for node in nodes for leaf in Tree(node).leaves.values()}
+    try:
+        indices, hidden = {shard.index for shard in read_positions(client, patterns).shards}, False
+    except ShardStatisticsHiddenError:
+        indices, hidden = patterns, True
+    searcher = Searcher(client, engine=read_engine(client), clock=clock, hidden=hidden)
+    return EventReader(searcher, sorted(indices))
 
 
 def _incomplete(answer: Mapping[str, Any]) -> str | None:

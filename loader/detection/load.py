@@ -55,41 +55,57 @@ class RuleSet:
         return known.get(path, rule.line)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One document of YAML: its file, its number in it (from 0), what it says, and the line of each key."""
+
+    path: Path
+    number: int
+    content: Any
+    lines: Mapping[tuple[str | int, ...], int]
+
+
 def load_rules(paths: Iterable[Path | str]) -> RuleSet:
     """Read every ``*.yml`` and ``*.yaml`` under ``paths`` (files or folders). Never raises for what is in a file.
 
     Raises:
         RuleError: a path does not exist.
     """
-    found: list[AnyRule] = []
-    skipped: list[Rule] = []
+    written: list[Written] = []
     problems: list[Problem] = []
-    lines: dict[str, Mapping[tuple[str | int, ...], int]] = {}
     for path in _files(paths):
         try:
-            documents = _documents(path)
+            written += read_documents(path, path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
             problems.append(Problem(path, _line_of(error), "yaml", f"not readable as YAML: {_short(error)}"))
+    return rule_set(written, problems)
+
+
+def rule_set(written: Iterable[Written], problems: Iterable[Problem] = ()) -> RuleSet:
+    """Return the rules in documents, wherever they were read; what is wrong with one is among the problems."""
+    found: list[AnyRule] = []
+    skipped: list[Rule] = []
+    told = list(problems)
+    lines: dict[str, Mapping[tuple[str | int, ...], int]] = {}
+    for one in written:
+        try:
+            rule = _rule(one.path, one.content, one.lines, one.number)
+        except RuleError as error:
+            line = int((error.where or "1").rpartition(":")[2])
+            told.append(Problem(one.path, line, "rule", error.message, hint=error.hint))
             continue
-        for number, (content, known) in enumerate(documents):
-            try:
-                rule = _rule(path, content, known, number)
-            except RuleError as error:
-                line = int((error.where or "1").rpartition(":")[2])
-                problems.append(Problem(path, line, "rule", error.message, hint=error.hint))
-                continue
-            lines[rule.where] = known
-            if rule.status == "unsupported":
-                skipped.append(rule)
-                problems.append(Problem(path, rule.line, "skipped", f"status is {rule.status}", "notice"))
-            else:
-                found.append(rule)
+        lines[rule.where] = one.lines
+        if rule.status == "unsupported":
+            skipped.append(rule)
+            told.append(Problem(one.path, rule.line, "skipped", f"status is {rule.status}", "notice"))
+        else:
+            found.append(rule)
     return RuleSet(
         rules=tuple(rule for rule in found if type(rule) is Rule),
         correlations=tuple(rule for rule in found if isinstance(rule, CorrelationRule)),
         filters=tuple(rule for rule in found if isinstance(rule, Filter)),
         skipped=tuple(skipped),
-        problems=tuple(problems),
+        problems=tuple(told),
         lines=lines,
     )
 
@@ -116,10 +132,14 @@ def _files(paths: Iterable[Path | str]) -> Iterator[Path]:
             raise RuleError("there is no such file or folder of rules", where=str(path))
 
 
-def _documents(path: Path) -> list[tuple[Any, Mapping[tuple[str | int, ...], int]]]:
-    """Return the documents of a file with the line of every key in them."""
+def read_documents(path: Path, text: str) -> list[Written]:
+    """Return the documents of a file's text with the line of every key in them.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or a key is there twice.
+    """
     found = []
-    loader = yaml.CSafeLoader(path.read_text(encoding="utf-8"))
+    loader = yaml.CSafeLoader(text)
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -130,7 +150,8 @@ def _documents(path: Path) -> list[tuple[Any, Mapping[tuple[str | int, ...], int
             found.append((loader.construct_document(node), lines))
     finally:
         loader.dispose()
-    return [(content, lines) for content, lines in found if content is not None]
+    kept = [(content, lines) for content, lines in found if content is not None]
+    return [Written(path, number, content, lines) for number, (content, lines) in enumerate(kept)]
 
 
 def _index(node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         64 * 2**20, ge=2**16, description="uncompressed bytes of an object that are split in one buffer"
     )
     record_max_bytes: int = Field(10 * 2**20, ge=2**10, description="bytes of one record; a larger one is parked")
+    message_receives: int = Field(
+        10, ge=2, description="deliveries of a message after which one that can never succeed is parked"
+    )
     new_indices_per_hour: int = Field(100, ge=1, description="new daily indices an hour before loading waits")
 
     drop_filters: Path | None = Field(None, description="YAML file of filters that drop events; none by default")

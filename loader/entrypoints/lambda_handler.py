@@ -1,16 +1,24 @@
-"""AWS Lambda with an SQS event source. Set the function's handler to ``loader.entrypoints.lambda_handler.handler``.
+"""AWS Lambda. Set the function's handler to ``loader.entrypoints.lambda_handler.handler``.
 
-The event source mapping must have ``ReportBatchItemFailures`` on:
+With an SQS event source, the mapping must have ``ReportBatchItemFailures`` on:
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+A subscription of CloudWatch Logs calls the function asynchronously; it needs an on-failure destination (a queue that
+``siem load worker`` or this function reads), since Lambda tries again only twice:
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 """
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
 #: Milliseconds kept back: no message is begun when less is left, so that nothing is cut off in the middle of a request.
 _RESERVE_MS = 20_000
+
+
+class NotLoadedError(Exception):
+    """What CloudWatch Logs sent could not be loaded now. Raised so that Lambda tries again; the log says why."""
 
 
 @cache
@@ -25,13 +33,22 @@ def _handler() -> Any:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
-    """Load the batch's objects and name the messages that SQS must deliver again.
+    """Load what ``event`` brings: an SQS batch, or a message of a CloudWatch Logs subscription.
 
-    ``event`` is an SQS event, ``context`` Lambda's own (``get_remaining_time_in_millis`` is used).
+    Of a batch, the messages that SQS must deliver again are named. ``context`` is Lambda's own
+    (``get_remaining_time_in_millis`` and ``aws_request_id`` are used).
+
+    Raises:
+        NotLoadedError: a subscription's message must come again.
     """
+    if "awslogs" in event:
+        if not _handler().handle(context.aws_request_id, json.dumps(event)):
+            raise NotLoadedError(f"request {context.aws_request_id} was not loaded")
+        return {"batchItemFailures": []}
     failed = []
     for record in event.get("Records", []):
         in_time = context.get_remaining_time_in_millis() > _RESERVE_MS
-        if not in_time or not _handler().handle(record["messageId"], record["body"]):
+        receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+        if not in_time or not _handler().handle(record["messageId"], record["body"], receives=receives):
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
 from opensearchpy.exceptions import ConnectionTimeout, TransportError
@@ -37,8 +38,7 @@ class UnavailableError(HoldError):
     """The cluster stayed busy or out of reach for longer than this process waits."""
 
 
-@dataclass(slots=True)
-class Item:
+class Item(Struct, gc=False):
     """A document on its way. ``number`` is the record's place in its object, from 1; ``raw`` the record as read."""
 
     number: int
@@ -46,6 +46,8 @@ class Item:
     index: str
     id: str
     body: bytes
+    #: CloudWatch Logs' id of the event, where the record came through it.
+    event_id: str | None = None
     #: How often the connection was lost while this item was sent alone.
     losses: int = 0
 

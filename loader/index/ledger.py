@@ -26,6 +26,13 @@ def ledger_index(ref: ObjectRef) -> str:
     return f"siem-objects-{year}.{month}"
 
 
+def _id(ref: ObjectRef, reason: object) -> str:
+    """Return an entry's derived id. An object that was replaced has its own, beside that of what is there now."""
+    if reason == "replaced":
+        return derived_id(ref.bucket, ref.key, ref.version_id, ref.etag)
+    return derived_id(ref.bucket, ref.key, ref.version_id)
+
+
 class Ledger:
     """Writes one entry an object. An entry of a successful load is never overwritten by a later one."""
 
@@ -39,7 +46,7 @@ class Ledger:
             ClusterError: the entry could not be written.
         """
         index = ledger_index(ref)
-        identifier = derived_id(ref.bucket, ref.key, ref.version_id)
+        identifier = _id(ref, entry.get("reason"))
         try:
             try:
                 self._client.index(index=index, id=identifier, body={**entry, "loads": 1}, params={"op_type": "create"})
@@ -51,7 +58,8 @@ class Ledger:
     def _again(self, index: str, identifier: str, entry: dict[str, Any]) -> None:
         known = self._client.get(index=index, id=identifier)["_source"]
         loads = int(known.get("loads", 1)) + 1
-        if known.get("outcome") != "loaded" or known.get("etag") != entry.get("etag"):
+        is_another = known.get("etag") != entry.get("etag") and entry.get("outcome") == "loaded"
+        if known.get("outcome") != "loaded" or is_another:
             self._client.index(index=index, id=identifier, body={**entry, "loads": loads})
             return
         latest = {name: entry[name] for name in _COUNTS if name in entry}

@@ -39,6 +39,8 @@ class DeadLetter:
     raw: bytes = b""
     record_number: int = 0
     index: str | None = None
+    #: CloudWatch Logs' id of the event, where the record came through it.
+    event_id: str | None = None
 
     def id(self) -> str:
         """Return the derived id: the same failure found again is the same dead letter."""
@@ -61,6 +63,7 @@ class DeadLetter:
             "version_id": self.ref.version_id,
             "etag": self.ref.etag,
             "record_number": self.record_number,
+            "event_id": self.event_id,
             "index": self.index,
             "raw": raw,
             "raw_encoding": encoding,
@@ -154,6 +157,7 @@ def _letter(source: dict[str, Any]) -> DeadLetter:
         raw=b64decode(raw) if source.get("raw_encoding") == "base64" else raw.encode(),
         record_number=int(source.get("record_number", 0)),
         index=source.get("index"),
+        event_id=source.get("event_id"),
     )
 
 

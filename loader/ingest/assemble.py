@@ -34,6 +34,8 @@ class Assembly:
     loader: ObjectLoader
     dead_letters: DeadLetterOffice
     clock: Clock
+    #: Deliveries after which a message that can never succeed is parked.
+    patience: int
 
 
 def message_handler(
@@ -48,7 +50,7 @@ def message_handler(
         assembly.loader,
         assembly.dead_letters,
         queue=queue,
-        clock=assembly.clock,
+        patience=assembly.patience,
         metrics=metrics,
         on_report=on_report,
     )
@@ -101,4 +103,4 @@ def assemble(
         bulk_max_bytes=settings.bulk_max_bytes,
         drop=dropper(read_filters(settings.drop_filters)) if settings.drop_filters else keep_all,
     )
-    return Assembly(cluster, loader, dead_letters, clock)
+    return Assembly(cluster, loader, dead_letters, clock, settings.message_receives)

@@ -41,10 +41,16 @@ class Metrics:
             registry=self.registry,
             buckets=_LAG_BUCKETS,
         )
+        self._delivery_lag = Histogram(
+            "siem_delivery_lag_seconds",
+            "Age of an object when loaded, since its delivery",
+            registry=self.registry,
+            buckets=_LAG_BUCKETS,
+        )
         self.in_work = Gauge("siem_messages_in_work", "Messages being worked on", registry=self.registry)
 
-    def object(self, report: ObjectReport, lag: float | None) -> None:
-        """Count one object. ``lag`` is in seconds."""
+    def object(self, report: ObjectReport) -> None:
+        """Count one object."""
         counts = report.counts
         self._objects.labels(report.outcome, report.reason or "").inc()
         self._read.inc(counts.read)
@@ -60,8 +66,10 @@ class Metrics:
         for name, number in report.dropped_by.items():
             self._dropped.labels(name).inc(number)
         self._seconds.observe(report.seconds)
-        if lag is not None:
-            self._lag.observe(max(lag, 0.0))
+        if report.lag_from_event is not None:
+            self._lag.observe(max(report.lag_from_event, 0.0))
+        if report.lag_from_delivery is not None:
+            self._delivery_lag.observe(max(report.lag_from_delivery, 0.0))
 
     def message(self, outcome: str, skipped: Iterable[tuple[str, int]] = ()) -> None:
         """Count one message: ``acknowledged``, ``returned`` or ``parked``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from loader.clock import Clock, rfc3339
 from loader.errors import RecordError, SiemError, SourceError
@@ -14,10 +13,12 @@ from loader.index.ledger import Ledger
 from loader.index.outcomes import Outcome
 from loader.index.parked import DeadLetter, DeadLetterOffice
 from loader.ingest.filters import Drop, keep_all
+from loader.ingest.lag import seconds_between
 from loader.ingest.report import ObjectReport
 from loader.ingest.route import is_trail_delivery, route
 from loader.ingest.sessions import SessionKeeper, edges_of
 from loader.logtypes.model import LogType, ObjectContext
+from loader.logtypes.times import delivery
 from loader.source.fetch import Fetch, TransientSourceError
 from loader.source.objects import Broken, Limits, ObjectRef, Piece
 from loader.source.split import read_pieces
@@ -74,8 +75,10 @@ class ObjectLoader:
         self._bulk_max_bytes = bulk_max_bytes
         self._drop = drop
 
-    def load(self, ref: ObjectRef) -> ObjectReport:
+    def load(self, ref: ObjectRef, content: bytes | None = None) -> ObjectReport:
         """Load ``ref`` whole, or raise with everything safe to be loaded again.
+
+        ``content`` is the object as stored, where it came with the message that announced it; else it is fetched.
 
         Raises:
             TransientSourceError: S3 did not deliver; try again.
@@ -85,26 +88,56 @@ class ObjectLoader:
         """
         started = self._clock.monotonic()
         report = ObjectReport(ref)
-        target = route(ref.key)
+        target = route(ref)
         if isinstance(target, str):
             report.outcome, report.reason = "skipped", target
         else:
             report.log_type = target.name
-            self._load_as(target, ref, report)
+            self._load_as(target, ref, content, report)
         report.check()
         report.seconds = self._clock.monotonic() - started
-        self._ledger.write(ref, self._entry(report))
-        log.info("object", extra={"uri": ref.uri, **self._entry(report)})
+        self._close(report)
         return report
 
-    def _load_as(self, log_type: LogType, ref: ObjectRef, report: ObjectReport) -> None:
+    def park(self, ref: ObjectRef, reason: str, message: str) -> ObjectReport:
+        """Park ``ref`` as a whole under ``reason``: it can be tried again with a replay.
+
+        Raises:
+            ClusterError: that could not be written; the object must not be acknowledged.
+        """
+        report = ObjectReport(ref, outcome="parked", reason=reason)
+        report.counts.read += 1
+        self._park([DeadLetter(ref, "fetch", reason, message)], report)
+        self._close(report)
+        return report
+
+    def supersede(self, ref: ObjectRef) -> None:
+        """Note in the ledger that what replaced ``ref`` has been loaded: it waits for nobody any more.
+
+        Raises:
+            ClusterError: that could not be written.
+        """
+        self._close(ObjectReport(ref, outcome="superseded", reason="replaced"))
+
+    def _close(self, report: ObjectReport) -> None:
+        ref, now = report.ref, self._clock.now()
+        in_key = delivery(ref.key)
+        report.lag_from_event = seconds_between(report.last_event, now)
+        delivered = ref.delivered or (in_key.text if in_key else None)
+        report.lag_from_delivery = seconds_between(delivered, now)
+        entry = _entry(report, rfc3339(now), delivered)
+        self._ledger.write(ref, entry)
+        log.info("object", extra={"uri": ref.uri, **entry})
+
+    def _load_as(self, log_type: LogType, ref: ObjectRef, content: bytes | None, report: ObjectReport) -> None:
+        chunks = self._fetch(ref) if content is None else iter([content])
         context = ObjectContext(ref.bucket, ref.key, rfc3339(self._clock.now()))
         batch = _Batch()
         letters: list[DeadLetter] = []
         issued: list[Edge] = []
         waiting = 0
         try:
-            for piece in read_pieces(self._fetch(ref), self._limits, members=not is_trail_delivery(ref.key)):
+            for piece in read_pieces(chunks, self._limits, members=not is_trail_delivery(ref)):
                 report.counts.read += 1
                 made = self._normalise(log_type, piece, context, report)
                 if made is None:
@@ -142,7 +175,9 @@ class ObjectLoader:
     ) -> Item | DeadLetter | None:
         """Return the piece's document, its dead letter, or ``None`` if a named filter drops it."""
         if isinstance(piece, Broken):
-            return DeadLetter(report.ref, "split", piece.kind, piece.message, piece.raw, piece.number)
+            return DeadLetter(
+                report.ref, "split", piece.kind, piece.message, piece.raw, piece.number, event_id=piece.event_id
+            )
         dropped_by = self._drop(piece.raw)
         if dropped_by is not None:
             report.counts.dropped += 1
@@ -151,9 +186,12 @@ class ObjectLoader:
         try:
             rendered = log_type.normalise(piece.raw, context, False)
         except RecordError as error:
-            return DeadLetter(report.ref, "normalise", error.kind, error.message, piece.raw, piece.number)
+            return DeadLetter(
+                report.ref, "normalise", error.kind, error.message, piece.raw, piece.number, event_id=piece.event_id
+            )
         report.see(rendered.timestamp)
-        return Item(piece.number, piece.raw, log_type.index(rendered.day), rendered.id, rendered.body)
+        index = log_type.index(rendered.day)
+        return Item(piece.number, piece.raw, index, rendered.id, rendered.body, piece.event_id)
 
     def _give_up(self, report: ObjectReport) -> DeadLetter:
         report.outcome, report.reason = "parked", "too_many_bad_records"
@@ -183,7 +221,14 @@ class ObjectLoader:
                 report.counts.duplicates += 1
             else:
                 letter = DeadLetter(
-                    report.ref, "index", verdict.kind, verdict.reason, item.raw, item.number, item.index
+                    report.ref,
+                    "index",
+                    verdict.kind,
+                    verdict.reason,
+                    item.raw,
+                    item.number,
+                    item.index,
+                    item.event_id,
                 )
                 rejected.append((item, letter))
         return rejected
@@ -198,9 +243,20 @@ class ObjectLoader:
             try:
                 rendered = log_type.normalise(item.raw, context, True)
             except RecordError as error:
-                letters.append(DeadLetter(report.ref, "normalise", error.kind, error.message, item.raw, item.number))
+                letters.append(
+                    DeadLetter(
+                        report.ref,
+                        "normalise",
+                        error.kind,
+                        error.message,
+                        item.raw,
+                        item.number,
+                        event_id=item.event_id,
+                    )
+                )
             else:
-                again.append(Item(item.number, item.raw, log_type.index(rendered.day), rendered.id, rendered.body))
+                index = log_type.index(rendered.day)
+                again.append(Item(item.number, item.raw, index, rendered.id, rendered.body, item.event_id))
         return again, letters
 
     def _park(self, letters: list[DeadLetter], report: ObjectReport) -> None:
@@ -211,32 +267,35 @@ class ObjectLoader:
         report.reasons.update(letter.reason for letter in letters)
         letters.clear()
 
-    def _entry(self, report: ObjectReport) -> dict[str, object]:
-        """Return the ledger's entry, as ``mappings/index/siem-objects.json`` has it."""
-        now, ref, counts = self._clock.now(), report.ref, report.counts
-        entry: dict[str, object] = {
-            "@timestamp": rfc3339(now),
-            "bucket": ref.bucket,
-            "key": ref.key,
-            "version_id": ref.version_id,
-            "etag": ref.etag,
-            "size": ref.size,
-            "log_type": report.log_type,
-            "outcome": report.outcome,
-            "reason": report.reason,
-            "read": counts.read,
-            "indexed": counts.indexed,
-            "duplicates": counts.duplicates,
-            "dead_lettered": counts.dead_lettered,
-            "dropped": counts.dropped,
-            "dropped_by": dict(report.dropped_by) or None,
-            "balanced": counts.balanced,
-            "first_event": report.first_event,
-            "last_event": report.last_event,
-            "lag_from_event_s": _seconds_since(report.last_event, now),
-            "seconds": round(report.seconds, 3),
-        }
-        return {name: value for name, value in entry.items() if value is not None}
+
+def _entry(report: ObjectReport, now: str, delivered: str | None) -> dict[str, object]:
+    """Return the ledger's entry, as ``mappings/index/siem-objects.json`` has it."""
+    ref, counts = report.ref, report.counts
+    entry: dict[str, object] = {
+        "@timestamp": now,
+        "bucket": ref.bucket,
+        "key": ref.key,
+        "version_id": ref.version_id,
+        "etag": ref.etag,
+        "size": ref.size,
+        "log_type": report.log_type,
+        "outcome": report.outcome,
+        "reason": report.reason,
+        "read": counts.read,
+        "indexed": counts.indexed,
+        "duplicates": counts.duplicates,
+        "dead_lettered": counts.dead_lettered,
+        "dropped": counts.dropped,
+        "dropped_by": dict(report.dropped_by) or None,
+        "balanced": counts.balanced,
+        "first_event": report.first_event,
+        "last_event": report.last_event,
+        "delivered": delivered,
+        "lag_from_event_s": report.lag_from_event,
+        "lag_from_delivery_s": report.lag_from_delivery,
+        "seconds": round(report.seconds, 3),
+    }
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 def _hold_if_suspicious(report: ObjectReport) -> None:
@@ -247,13 +306,3 @@ def _hold_if_suspicious(report: ObjectReport) -> None:
                 where=report.ref.uri,
                 hint="Compare the templates in the cluster with mappings/ (siem mappings plan), then let it retry.",
             )
-
-
-def _seconds_since(timestamp: str | None, now: datetime) -> float | None:
-    if timestamp is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return round((now - moment).total_seconds(), 3) if moment.tzinfo else None

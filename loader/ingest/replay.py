@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opensearchpy import OpenSearch
 
@@ -67,17 +67,26 @@ class Replayer:
             return ("message", "") if handled and not still else (None, letter.reason)
         if letter.record_number == 0:
             return self._object(parked)
-        log_type = route(letter.ref.key)
+        log_type = route(letter.ref)
         if isinstance(log_type, str):
             return None, log_type
         return self._record(parked, log_type)
 
     def _object(self, parked: ParkedLetter) -> tuple[str | None, str]:
+        letter = parked.letter
+        if not letter.ref.can_be_read_again:
+            return None, letter.reason
         try:
-            report = self._loader.load(parked.letter.ref)
+            report = self._loader.load(letter.ref)
+            if report.reason == "replaced":
+                # What was announced is gone for good. What is there now counts as duplicates if its own notification
+                # came; if it never came, this is how it is loaded.
+                report = self._loader.load(replace(letter.ref, etag=None))
+            if report.outcome == "loaded" and letter.reason == "replaced":
+                self._loader.supersede(letter.ref)
         except SiemError:
-            return None, parked.letter.reason
-        return ("object", "") if report.outcome == "loaded" else (None, report.reason or parked.letter.reason)
+            return None, letter.reason
+        return ("object", "") if report.outcome == "loaded" else (None, report.reason or letter.reason)
 
     def _record(self, parked: ParkedLetter, log_type: LogType) -> tuple[str | None, str]:
         letter = parked.letter

@@ -54,6 +54,9 @@ class ObjectReport:
     refused: Counter[str] = field(default_factory=Counter)
     first_event: str | None = None
     last_event: str | None = None
+    #: Seconds from the newest event, and from the object's delivery, to the load; ``None`` where unknown.
+    lag_from_event: float | None = None
+    lag_from_delivery: float | None = None
     seconds: float = 0.0
 
     def see(self, timestamp: str) -> None:

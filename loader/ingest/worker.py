@@ -116,7 +116,9 @@ class QueueWorker:
     def _deal_with(self, message: dict[str, Any]) -> None:
         receipt = message["ReceiptHandle"]
         with self._keeper.keep(receipt):
-            done = self._handler.handle(message.get("MessageId", "unknown"), message.get("Body", ""))
+            done = self._handler.handle(
+                message.get("MessageId", "unknown"), message.get("Body", ""), receives=_receives(message)
+            )
         try:
             if done:
                 self._sqs.delete_message(QueueUrl=self._options.queue_url, ReceiptHandle=receipt)
@@ -129,8 +131,11 @@ class QueueWorker:
 
     def _give_back(self, message: dict[str, Any]) -> None:
         """Return the message to the queue, later the more often it came back."""
-        received = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-        delay = self._rng.randint(0, min(_MAX_RETURN_S, _RETURN_BASE_S * 2 ** min(received, 10)))
+        delay = self._rng.randint(0, min(_MAX_RETURN_S, _RETURN_BASE_S * 2 ** min(_receives(message), 10)))
         self._sqs.change_message_visibility(
             QueueUrl=self._options.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=delay
         )
+
+
+def _receives(message: dict[str, Any]) -> int:
+    return int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))

@@ -8,12 +8,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from loader.source.objects import FetchError, ObjectRef
+from loader.source.objects import LOCAL_BUCKET, FetchError, ObjectRef
+
+__all__ = ["CHUNK_BYTES", "LOCAL_BUCKET", "Fetch", "TransientSourceError", "file_fetch", "s3_fetch"]
 
 CHUNK_BYTES = 2**20
-
-#: ``bucket`` of an object that is a file on this machine.
-LOCAL_BUCKET = "local"
 
 #: ``ObjectRef -> chunks of its bytes as stored``.
 Fetch = Callable[[ObjectRef], Iterator[bytes]]
@@ -35,7 +34,8 @@ _HINTS = {
     "missing": "The object is gone (a lifecycle rule, or it was deleted): restore it, then replay.",
     "forbidden": "Give the loader's role s3:GetObject on the object and kms:Decrypt on its key, then replay.",
     "archived": "The object is in Glacier: restore it (s3:RestoreObject), then replay.",
-    "replaced": "Another object was written under this key after the notification: its own notification loads it.",
+    "replaced": "Another object was written under this key after the notification. Its own notification loads it; "
+    "a replay loads what is there now. CloudTrail never does this: find out who did.",
 }
 
 
@@ -60,14 +60,18 @@ def _from_client_error(error: ClientError, ref: ObjectRef) -> FetchError:
 def s3_fetch(client: Any) -> Fetch:
     """Return a fetcher that streams objects from S3 with ``client``.
 
-    The fetcher raises, when iterated, :class:`FetchError` with ``missing``, ``forbidden``, ``archived`` or
-    ``replaced`` (parked: a person has to act), or :class:`TransientSourceError` (the queue tries again).
+    A version that the notification names is the one that is read; an etag that it names must be the object's
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-reads.html). The fetcher raises, when iterated,
+    :class:`FetchError` with ``missing``, ``forbidden``, ``archived`` or ``replaced`` (parked: a person has to act), or
+    :class:`TransientSourceError` (the queue tries again).
     """
 
     def fetch(ref: ObjectRef) -> Iterator[bytes]:
         request: dict[str, Any] = {"Bucket": ref.bucket, "Key": ref.key}
         if ref.version_id:
             request["VersionId"] = ref.version_id
+        if ref.etag:
+            request["IfMatch"] = f'"{ref.etag}"'
         try:
             answer = client.get_object(**request)
         except ClientError as error:

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loader.clock import rfc3339
 from loader.errors import SourceError
-from loader.source.fetch import LOCAL_BUCKET
-from loader.source.objects import ObjectRef
+from loader.source.objects import LOCAL_BUCKET, ObjectRef
 
 _ACCOUNT = re.compile(r"^\d{12}$")
 _ORGANISATION = re.compile(r"^o-[a-z0-9]+$")
@@ -138,7 +138,13 @@ def _folders(client: Any, bucket: str, prefix: str) -> Iterator[str]:
 def _objects(client: Any, bucket: str, prefix: str) -> Iterator[ObjectRef]:
     for page in _pages(client, bucket, prefix):
         for entry in page.get("Contents", []):
-            yield ObjectRef(bucket, entry["Key"], etag=entry["ETag"].strip('"'), size=entry["Size"])
+            yield ObjectRef(
+                bucket,
+                entry["Key"],
+                etag=entry["ETag"].strip('"'),
+                size=entry["Size"],
+                delivered=rfc3339(entry["LastModified"]),
+            )
 
 
 def _pages(client: Any, bucket: str, prefix: str, **options: str) -> Iterator[dict[str, Any]]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from loader.errors import SourceError
+
+#: ``bucket`` of an object that is a file on this machine.
+LOCAL_BUCKET = "local"
+#: ``bucket`` of what CloudWatch Logs sent begins with it; no bucket in S3 has a colon in its name.
+LOG_GROUP = "cloudwatch-logs:"
 
 
 class FetchError(SourceError):
@@ -13,9 +20,12 @@ class FetchError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """An object in S3, or a local file (``bucket`` is then ``local``, ``key`` the path as given).
+    """An object in S3, a local file, or what a subscription of CloudWatch Logs sent.
 
-    ``key`` is the real key, already decoded. ``size`` counts the bytes as stored.
+    ``key`` is the real key, already decoded. ``size`` counts the bytes as stored; ``etag`` and ``version_id`` are those
+    of the notification or the listing: an object that has another etag by now is another object. ``delivered`` is when
+    it was written (RFC 3339). Of a file, ``bucket`` is ``local`` and ``key`` the path as given; of a subscription's
+    message, ``bucket`` is ``cloudwatch-logs:`` and the log group, ``key`` the log stream, the first event's day and id.
     """
 
     bucket: str
@@ -24,11 +34,17 @@ class ObjectRef:
     etag: str | None = None
     size: int | None = None
     region: str | None = None
+    delivered: str | None = field(default=None, compare=False)
 
     @property
     def uri(self) -> str:
-        """Return ``s3://bucket/key``: how errors, logs and ``log.file.path`` name the object."""
-        return f"s3://{self.bucket}/{self.key}"
+        """Return ``s3://bucket/key``, or ``cloudwatch-logs:group/stream/…``: how errors and logs name the object."""
+        return f"{self.bucket}/{self.key}" if ":" in self.bucket else f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def can_be_read_again(self) -> bool:
+        """Tell whether its bytes can be had another time: a subscription sends them only once."""
+        return not self.bucket.startswith(LOG_GROUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +60,19 @@ class Limits:
     total: int = 8 * 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One raw record. ``number`` counts from 1 in the order of the file."""
+class Piece(Struct, frozen=True, gc=False):
+    """One raw record. ``number`` counts from 1 in the order of the file; ``event_id`` is CloudWatch Logs' own."""
 
     number: int
     raw: bytes
+    event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True, gc=False):
     """A stretch of the object that is no record. ``kind`` names why; ``raw`` is what was there (cut to a limit)."""
 
     number: int
     kind: str
     message: str
     raw: bytes
+    event_id: str | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,7 @@ class _LogFile(msgspec.Struct):
 
 class _LogEvent(msgspec.Struct):
     message: str
+    id: Any = None
 
 
 class _Envelope(msgspec.Struct, rename="camel"):
@@ -105,8 +107,8 @@ def _split_whole(buffer: bytearray, limits: Limits) -> Iterator[Piece | Broken] 
     )
 
 
-def _too_large(number: int, raw: bytes | bytearray, limits: Limits) -> Broken:
-    return Broken(number, "record_too_large", f"longer than {limits.record} bytes", bytes(raw[:_RAW_KEPT]))
+def _too_large(number: int, raw: bytes | bytearray, limits: Limits, event_id: str | None = None) -> Broken:
+    return Broken(number, "record_too_large", f"longer than {limits.record} bytes", bytes(raw[:_RAW_KEPT]), event_id)
 
 
 class _Splitter:
@@ -277,7 +279,8 @@ class _Splitter:
         if envelope.message_type == "CONTROL_MESSAGE":
             return  # CloudWatch Logs asks whether the destination can be reached
         for event in envelope.log_events:
-            yield self._piece(event.message.encode("utf-8", "surrogatepass"))
+            name = event.id if isinstance(event.id, str) else None
+            yield self._piece(event.message.encode("utf-8", "surrogatepass"), name)
 
     def _element(self) -> Iterator[Piece | Broken]:
         data, position = self._data, self._position
@@ -323,11 +326,11 @@ class _Splitter:
         else:
             self._position = max(self._position, len(self._data) - _BOUNDARY_BYTES)
 
-    def _piece(self, raw: bytes) -> Piece | Broken:
+    def _piece(self, raw: bytes, event_id: str | None = None) -> Piece | Broken:
         self._number += 1
         if len(raw) > self._limits.record:
-            return _too_large(self._number, raw, self._limits)
-        return Piece(self._number, raw)
+            return _too_large(self._number, raw, self._limits, event_id)
+        return Piece(self._number, raw, event_id)
 
     def _broken(self, kind: str, message: str, until: int) -> Broken:
         self._number += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +15,8 @@ from loader.entrypoints import lambda_handler
 class Context:
     """Lambda's context object, of which only the clock is used (AWS itself cannot run here)."""
 
+    aws_request_id = "request-1"
+
     def __init__(self, *remaining: int) -> None:
         self._remaining = list(remaining)
 
@@ -24,10 +27,15 @@ class Context:
 class Handler:
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.bodies: list[str] = []
+        self.receives: list[int] = []
+        self.takes_subscriptions = True
 
-    def handle(self, message_id: str, body: str) -> bool:
+    def handle(self, message_id: str, body: str, *, receives: int = 1) -> bool:
         self.seen.append(message_id)
-        return body == "good"
+        self.bodies.append(body)
+        self.receives.append(receives)
+        return self.takes_subscriptions if "awslogs" in body else body == "good"
 
 
 def event(*messages: tuple[str, str]) -> dict[str, Any]:
@@ -55,6 +63,26 @@ def test_what_there_is_no_time_for_is_given_back_untouched(handler: Handler) -> 
     answer = lambda_handler.handler(event(("1", "good"), ("2", "good"), ("3", "good")), Context(60_000, 19_000, 500))
     assert failures(answer) == ["2", "3"]
     assert handler.seen == ["1"]
+
+
+def test_how_often_a_message_came_is_passed_on(handler: Handler) -> None:
+    batch = event(("1", "good"))
+    batch["Records"][0]["attributes"] = {"ApproximateReceiveCount": "7"}
+    lambda_handler.handler(batch, Context(60_000))
+    assert handler.receives == [7]
+
+
+def test_a_subscription_is_handed_on_whole(handler: Handler) -> None:
+    sent = {"awslogs": {"data": "H4sI"}}
+    assert lambda_handler.handler(sent, Context()) == {"batchItemFailures": []}
+    assert handler.seen == ["request-1"]
+    assert json.loads(handler.bodies[0]) == sent
+
+
+def test_a_subscription_that_fails_raises_so_that_lambda_tries_again(handler: Handler) -> None:
+    handler.takes_subscriptions = False
+    with pytest.raises(lambda_handler.NotLoadedError, match="request-1"):
+        lambda_handler.handler({"awslogs": {"data": "H4sI"}}, Context())
 
 
 def test_nothing_is_done_at_import() -> None:

@@ -40,6 +40,21 @@ EVENT_BRIDGE = {
 }
 
 
+def test_when_the_object_was_written_is_taken_along() -> None:
+    listed = parse_notification(json.dumps({"Records": [s3_event(eventTime="2026-11-24T10:00:00.000Z")]}))
+    bridged = parse_notification(json.dumps({**EVENT_BRIDGE, "time": "2026-11-24T10:00:00Z"}))
+    wrong = parse_notification(json.dumps({"Records": [s3_event(eventTime="soon"), s3_event(eventTime=17)]}))
+    assert listed.objects[0].delivered == "2026-11-24T10:00:00.000Z"
+    assert bridged.objects[0].delivered == "2026-11-24T10:00:00Z"
+    assert [ref.delivered for ref in wrong.objects] == [None, None]
+
+
+def test_an_etag_in_quotes_is_the_etag() -> None:
+    event = s3_event()
+    event["s3"]["object"]["eTag"] = '"e"'
+    assert parse_notification(json.dumps({"Records": [event]})).objects == [REF]
+
+
 def sns(message: Any) -> dict[str, Any]:
     return {"Type": "Notification", "TopicArn": "arn:aws:sns:eu-central-1:1:t", "Message": json.dumps(message)}
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from loader.ingest.notification import parse_notification
-from loader.source.objects import ObjectRef
+from loader.source.objects import Limits, ObjectRef, Piece
+from loader.source.split import read_pieces
 
 pytestmark = pytest.mark.reference_data
 
@@ -47,11 +48,22 @@ def test_keys_of_recorded_s3_events_are_decoded_once(reference_data: Path) -> No
             assert (ref.size, ref.etag) == (entry["object"].get("size"), entry["object"].get("eTag"))
 
 
-def test_what_is_no_notification_is_never_taken_for_one(reference_data: Path) -> None:
-    log_events = parse_notification(
+def test_a_recorded_subscription_is_unwrapped(reference_data: Path) -> None:
+    found = parse_notification(
         (reference_data / PROMTAIL / "events" / "cloudwatch-logs-event.json").read_text(encoding="utf-8")
     )
-    assert log_events.trouble
+    (sent,) = found.subscriptions
+    assert (found.objects, found.trouble) == ([], None)
+    assert sent.ref.bucket == "cloudwatch-logs:testLogGroup"
+    assert sent.ref.key.startswith("testLogStream/2015/08/24/eventId1")
+    pieces = list(read_pieces([sent.content], Limits(), members=True))
+    assert [(piece.raw, piece.event_id) for piece in pieces if isinstance(piece, Piece)] == [
+        (b"[ERROR] First test message", "eventId1"),
+        (b"[ERROR] Second test message", "eventId2"),
+    ]
+
+
+def test_what_is_no_notification_is_never_taken_for_one(reference_data: Path) -> None:
     for path in sorted((reference_data / "cloud-custodian" / "tests" / "data" / "cwe").glob("*.json")):
         found = parse_notification(path.read_text(encoding="utf-8"))
         assert found.objects == [], path.name

@@ -28,6 +28,14 @@ ROOT = Path(__file__).resolve().parent.parent
 _OURS = "log-*,siem-*"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-golden",
+        action="store_true",
+        help="write tests/golden/**/NAME.out.json anew from NAME.in.json, to be reviewed as a difference",
+    )
+
+
 @dataclass(frozen=True)
 class Servers:
     opensearch_url: str

@@ -289,7 +289,8 @@ def _people(record: Record, actor: Actor, request: Any, response: Any, additiona
         UserName(target_id, target_name) if target_name or target_id else UNSET,
         UserName(UNSET, new_name) if new_name else UNSET,
     )
-    names = related_names(*actor.related, signed_in, target_name, target_id, new_name)
+    prefix = signed_in.partition("@")[0] if signed_in and "@" in signed_in else UNSET
+    names = related_names(*actor.related, signed_in, prefix, target_name, target_id, new_name)
     return member(b"user", user), member(b"user", names)
 
 

@@ -197,7 +197,9 @@ def actor_of(identity: Identity) -> Actor:
         user=user,
         trail=b',"user_identity":%b' % encode(out),
         user_json=member(b"user", user),
-        service=member(b"service", _Name(identity.invoked_by)) if is_service and identity.invoked_by else b"",
+        service=member(b"service", _Name(identity.invoked_by))
+        if identity.invoked_by and (is_service or _is_service_linked(identity))
+        else b"",
         account=identity.account_id,
         related=related,
         related_json=member(b"user", related),
@@ -252,6 +254,12 @@ NOBODY: Final = Actor(
 )
 
 
+def _is_service_linked(identity: Identity) -> bool:
+    """Return whether this is a session of a role that only an AWS service can assume."""
+    issuer = identity.session_context.session_issuer if identity.session_context else UNSET
+    return bool(issuer and issuer.arn and ":role/aws-service-role/" in issuer.arn)
+
+
 def _kind(kind: Text) -> Text:
     return USER_TYPES.get(kind, "unknown") if kind else UNSET
 
@@ -264,11 +272,13 @@ def _name(identity: Identity) -> Text:
             return issuer.user_name
     if identity.user_name:
         return identity.user_name
+    if identity.type == "Root":
+        return "root"  # a userName of root would be the account's alias
     # arn:aws:iam::123456789012:user/path/NAME, arn:aws:sts::123456789012:assumed-role/NAME/session
     kind, _, rest = identity.arn.split(":", 5)[-1].partition("/") if identity.arn else ("", "", "")
-    if kind in ("user", "federated-user"):
-        return rest.rpartition("/")[2]
-    return rest.partition("/")[0] if kind == "assumed-role" else UNSET
+    if kind in ("user", "role", "federated-user"):
+        return rest.rpartition("/")[2] or UNSET
+    return (rest.partition("/")[0] or UNSET) if kind == "assumed-role" else UNSET
 
 
 def _session_name(identity: Identity) -> Text:

@@ -28,7 +28,7 @@ signin authentication start ConsoleLogin SwitchRole GetSigninToken UserAuthentic
 signin authentication start CreateOAuth2Token CredentialVerification AuthorizeOAuth2Access ExternalIdPDirectoryLogin
 signin authentication start RenewRole
 signin authentication info CheckMfa PasswordRecoveryRequested
-signin authentication end ExitRole Logout
+signin authentication end ExitRole
 signin iam user,change PasswordRecoveryCompleted PasswordUpdated EmailUpdated
 sso authentication start Authenticate Federate UserAuthentication CredentialVerification CredentialChallenge
 sso authentication start CreateToken GetRoleCredentials CreateTokenWithIAM
@@ -82,8 +82,8 @@ ssmmessages session start CreateControlChannel OpenControlChannel CreateDataChan
 ecs session start ExecuteCommand
 ecs process start RunTask StartTask
 ecs process end StopTask
-s3 file creation CreateBucket PutBucket
-s3 file deletion DeleteBucket DeleteObject DeleteObjects DeleteObjectVersion
+s3 file creation CreateBucket
+s3 file deletion DeleteBucket DeleteObject DeleteObjects
 s3 file access GetObject SelectObjectContent GetObjectTorrent
 s3 file change PutObject CopyObject UploadPart UploadPartCopy CompleteMultipartUpload RestoreObject PutObjectAcl
 s3 file change CreateMultipartUpload AbortMultipartUpload RenameObject
@@ -106,7 +106,6 @@ dynamodb database change PutItem UpdateItem DeleteItem BatchWriteItem TransactWr
 rds-data database access ExecuteStatement BatchExecuteStatement
 redshift-data database access ExecuteStatement BatchExecuteStatement
 redshift authentication start GetClusterCredentials GetClusterCredentialsWithIAM
-rds-db authentication start connect
 cloudtrail configuration change StopLogging StartLogging PutEventSelectors PutInsightSelectors
 cloudtrail api info LookupEvents
 config configuration change StopConfigurationRecorder StartConfigurationRecorder
@@ -163,18 +162,25 @@ _IAM_GROUP: Final = re.compile(r"Groups?(?![a-z])|GroupMembership")
 #: First word of a call's name → what it does.
 _VERB_ROWS: Final = """
 creation Create Allocate Import Restore Request Purchase Provision Clone Copy Register Issue Generate Build Add
-deletion Delete Deregister Terminate Release Purge Deprovision Destroy Remove Drop
+creation Reserve Ingest
+deletion Delete Deregister Terminate Release Purge Deprovision Destroy Remove Drop Unregister Dispose Expire
 change Put Update Modify Set Change Attach Detach Associate Disassociate Enable Disable Tag Untag Reset Replace
 change Apply Rotate Activate Deactivate Move Upgrade Merge Configure Edit Lock Unlock Promote Rename Accept
 change Reject Approve Authorize Revoke Grant Retire Subscribe Unsubscribe Publish Send Upload Complete Abort
 change Cancel Retry Swap Share Unshare Write Archive Unarchive Assign Unassign Bind Connect Disconnect Invite
 change Leave Transfer Schedule Suspend Extend Increase Decrease Failover Rebuild Reboot Resync Refresh Deploy
-change Migrate Mount Post Record Confirm
+change Migrate Mount Post Record Confirm Notify Rollback Switchover Deprecate Undeprecate Respond Restart
+change Dissociate Resend Report Prepare Define Acknowledge Decline Renew Flush Redact Continue Claim Replicate
+change Join Override Link Unlink Forget Reload Reorder Reverse Advertise Withdraw Deauthorize Distribute Clear
+change Commit Manage Sync Synchronize Opt Drain Enter Exit Save Redeem Unsuspend Regenerate Allow Disallow Deny
+change Invalidate Skip Deliver Dismiss Install Bundle Rebalance Undeploy Finalize Mark Peer Unpeer Setup Shrink
+change Amend Recall Discard Backtrack Resize Convert Group Ungroup Push Return Label Unlabel Redrive Evict Split
+change Reinvite Toggle Populate Reimport
 info Describe Get List Head Search Lookup Scan Query Select View Check Verify Validate Preview Count Estimate
 info Simulate Test Detect Discover Export Download Read Filter Poll Receive Is Has Resolve Sample Evaluate
 info Compare Retrieve Decode Predict Recommend Calculate Admin
-start Start Run Execute Invoke Launch Begin Initiate Open Resume Submit Play
-end Stop End Close Finish Kill Pause
+start Start Run Execute Invoke Launch Begin Initiate Open Resume Submit Play Assume Initialize
+end Stop End Close Finish Kill Pause Logout Shutdown
 """
 _VERBS: Final = {
     verb: kind for kind, *verbs in (row.split() for row in _VERB_ROWS.strip().splitlines()) for verb in verbs
@@ -189,7 +195,7 @@ _NEAREST: Final = {
     "info": ("info",),
 }
 _WORD: Final = re.compile(r"[A-Z][a-z0-9]*|[a-z0-9]+")
-_SUFFIX: Final = re.compile(r"\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|aws\.internal|amazon\.com|aws\.amazon\.com)$")
+_SUFFIX: Final = re.compile(r"\.(?:amazonaws\.(?:com(?:\.cn)?|cn|eu)|aws\.internal|amazon\.com|aws\.amazon\.com)$")
 
 TABLE: Final[dict[tuple[str, str], Class]] = {
     (service, name): Class((category,), tuple(types.split(",")))

@@ -15,7 +15,7 @@ _HOST: Final = re.compile(
     r"(?=.{4,253}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", re.ASCII
 )
 _AWS_HOST: Final = re.compile(
-    r"(?:^|\.)(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|aws\.amazon\.com|amazon\.com|aws\.internal|aws|on\.aws|api\.aws|aws\.dev)$",
+    r"(?:^|\.)(?:amazonaws\.(?:com(?:\.cn)?|cn|eu)|aws\.amazon\.com|amazon\.com|aws\.internal|aws|on\.aws|api\.aws|aws\.dev)$",
     re.ASCII,
 )
 

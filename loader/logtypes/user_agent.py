@@ -59,12 +59,15 @@ _AGENTS: Final = tuple(
         ("Firefox", r"\b(?:Firefox|FxiOS)/([\d.]+)"),
         ("Chrome", r"\b(?:Headless)?(?:Chrome|CriOS)/([\d.]+)"),
         ("Safari", r"\bVersion/([\d.]+).* Safari/"),
+        ("ec2-api-tools", rf"\bec2-api-tools{_VERSION}"),
         ("curl", rf"\bcurl{_VERSION}"),
         ("python-requests", rf"\bpython-requests{_VERSION}"),
         ("aws-internal", r"\baws-internal/?(\d[\w.]*)?"),
     )
 )
-_SERVICE: Final = re.compile(r"[a-z0-9.-]+\.(?:amazonaws\.com(?:\.cn)?|aws\.internal|amazon\.com)|AWS Internal")
+_SERVICE: Final = re.compile(
+    r"[a-z0-9.-]+\.(?:amazonaws\.(?:com(?:\.cn)?|cn|eu)|aws\.internal|amazon\.com)|AWS Internal"
+)
 _PRODUCT: Final = re.compile(r"\[?([A-Za-z][\w.+-]{0,63})/v?(\d[\w.+-]{0,63})")
 
 #: Ours → where the version may stand.
@@ -73,7 +76,7 @@ _SYSTEMS: Final = tuple(
     for name, pattern in (
         ("Windows", r"Windows NT ([\d.]+)|(?i:windows)(?:[#/ _]?(?:server[#/ _-]?)?v?(\d[\w.]*))?"),
         ("iOS", r"(?:iPhone|iPad|CPU).* OS ([\d_]+) like Mac|\biOS[/ ](\d[\w.]*)"),
-        ("macOS", r"Mac OS X ([\d_.]+)|\b(?:os/macos|macos|Mac OS X|Darwin)(?:[#/ ](\d[\w.]*))?"),
+        ("macOS", r"Mac OS X ([\d_.]+)|\b(?:os/(?:macos|darwin)|macos|Mac OS X|Darwin)(?:[#/ ](\d[\w.]*))?"),
         ("Android", r"\bAndroid(?:[/ ]([\d.]+))?"),
         ("Linux", r"(?i:\blinux)(?:[#/](\d[\w.+-]*))?"),
     )

@@ -47,6 +47,13 @@ class Settings(BaseSettings):
 
     drop_filters: Path | None = Field(None, description="YAML file of filters that drop events; none by default")
 
+    # --- the screen --------------------------------------------------------------------------------------------
+    dashboards_url: str | None = Field(
+        None, description="OpenSearch Dashboards or Kibana as analysts reach it; alerts carry links when it is set"
+    )
+    dashboards_flavour: Literal["opensearch", "kibana"] = Field("opensearch", description="which of the two it is")
+    dashboards_space: str | None = Field(None, description="Kibana's space, or the tenant of OpenSearch's security")
+
     # --- keeping ---------------------------------------------------------------------------------------------------
     hot_days: int = Field(14, ge=1, description="days an index of events is hot")
     warm_days: int = Field(90, ge=2, description="days until an index of events turns from warm to cold")

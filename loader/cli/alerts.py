@@ -12,6 +12,7 @@ from loader.cli.output import LEVEL_STYLES, console, print_json, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
 from loader.detection.triage import STATUSES, FoundAlert, Selection, Status, get_alert, list_alerts, set_status
+from loader.discover import Link, link_maker
 from loader.identity.actor import Actor
 from loader.index.client import make_client
 from loader.investigate.principal import behind_alert
@@ -44,12 +45,16 @@ def list_command(
     as_json: bool,
 ) -> None:
     """List alerts, the most severe and newest first."""
-    client = make_client(settings_for_cluster(quiet=as_json))
+    settings = settings_for_cluster(quiet=as_json)
     selection = Selection(statuses or ("open", "acknowledged"), levels, rule, since)
-    found, total = list_alerts(client, selection, limit=limit)
+    found, total = list_alerts(make_client(settings), selection, limit=limit)
     if as_json:
+        link = link_maker(settings)
         print_json(
-            {"total": total, "alerts": [{"id": alert.id, "index": alert.index, **alert.body} for alert in found]}
+            {
+                "total": total,
+                "alerts": [{"id": alert.id, "index": alert.index, **_linked(alert, link)} for alert in found],
+            }
         )
         return
     rows = [
@@ -71,12 +76,14 @@ def list_command(
 @click.option("--json", "as_json", is_flag=True, help="Print the alert as one JSON object.")
 def show_command(identifier: str, as_json: bool) -> None:
     """Show one alert: who, what, from where, the evidence, and what to check next."""
-    client = make_client(settings_for_cluster(quiet=as_json))
+    settings = settings_for_cluster(quiet=as_json)
+    client = make_client(settings)
     alert = get_alert(client, identifier)
     actor = behind_alert(client, alert.body)
+    body = _linked(alert, link_maker(settings))
     if as_json:
         behind = {} if actor is None else {"behind": {**actor.document(), "reason": actor.reason}}
-        print_json({"id": alert.id, "index": alert.index, **alert.body, **behind})
+        print_json({"id": alert.id, "index": alert.index, **body, **behind})
         return
     facts = [
         ("what", "message"),
@@ -105,7 +112,16 @@ def show_command(identifier: str, as_json: bool) -> None:
     shown = [(entry.get("timestamp"), entry.get("index"), entry.get("id")) for entry in evidence[:_SHOWN_EVIDENCE]]
     screen.print()
     screen.print(table(f"Evidence ({total} events)", ["time", "index", "id"], shown))
+    if url := _path(body, "event.url"):
+        # Not in the table: a link that is folded into lines cannot be followed.
+        screen.print(f"\nDiscover: {url}", markup=False, soft_wrap=True)
     screen.print(f"\nNext: siem alerts ack {alert.id} --note …; siem alerts close {alert.id} --note …")
+
+
+def _linked(alert: FoundAlert, link: Link | None) -> dict[str, Any]:
+    """Return the alert with a link by today's settings; without any, with the one it was written with."""
+    url = link(alert.id, alert.body) if link else None
+    return {**alert.body, "event": {**alert.body.get("event", {}), "url": url}} if url else alert.body
 
 
 def _behind(actor: Actor) -> str:

@@ -22,6 +22,7 @@ from loader.detection.past import examine_past
 from loader.detection.report import RunReport
 from loader.detection.run import RunOptions, run_once
 from loader.detection.schedule import Schedule, run_forever
+from loader.discover import link_maker
 from loader.errors import RuleError
 from loader.index.client import make_client
 from loader.project import rules_dir
@@ -88,9 +89,10 @@ def run_command(
     it ends in exit code 1.
     """
     configure_logging("WARNING")
-    client = make_client(settings_for_cluster(quiet=as_json))
+    settings = settings_for_cluster(quiet=as_json)
+    client = make_client(settings)
     clock = SystemClock()
-    options = RunOptions(start="now" if start == "now" else "past")
+    options = RunOptions(start="now" if start == "now" else "past", link=link_maker(settings))
     read = _reader(client, folders, variables, deployed=deployed)
     if once:
         pack = _say_errors(read())

@@ -17,6 +17,7 @@ from loader.detection.attack_names import TECHNIQUE_NAMES
 from loader.detection.matches import TAKEN_PATHS, Match, values
 from loader.detection.model import Level, Rule
 from loader.detection.reason import clean, describe_event
+from loader.discover import Link
 from loader.index.identifiers import derived_id
 
 ECS_VERSION = "9.1.0"
@@ -38,6 +39,14 @@ class Alert:
     index: str
     id: str
     body: dict[str, Any]
+
+
+def linked(alert: Alert, link: Link | None) -> Alert:
+    """Return ``alert`` with a link to its events as ``event.url``, where the screen's address is known."""
+    url = link(alert.id, alert.body) if link else None
+    if url is None:
+        return alert
+    return Alert(alert.index, alert.id, {**alert.body, "event": {**alert.body["event"], "url": url}})
 
 
 def event_alert_id(rule_uuid: str, event_id: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from loader.clock import Clock
 from loader.detection.alert_store import AlertStore
-from loader.detection.alerts import event_alert
+from loader.detection.alerts import event_alert, linked
 from loader.detection.lateness import is_historic
 from loader.detection.matches import SHOWN_PATHS, Match
 from loader.detection.model import CompiledRule, digest
@@ -16,6 +16,7 @@ from loader.detection.plan import Slice, Subject
 from loader.detection.report import RuleCount
 from loader.detection.rule_handler import acceptor
 from loader.detection.search import Question
+from loader.discover import Link
 
 
 class EventAlerts:
@@ -31,8 +32,10 @@ class EventAlerts:
         clock: Clock,
         historic_after: timedelta,
         step: Callable[[str], None],
+        link: Link | None = None,
     ) -> None:
         self._rule = rule
+        self._link = link
         self._store = store
         self._clock = clock
         self._historic_after = historic_after
@@ -55,8 +58,9 @@ class EventAlerts:
 
     def _write(self, matches: Sequence[Match], *, historic: bool) -> None:
         now = self._clock.now()
+        rule, late = self._rule.rule, self._historic_after
         alerts = [
-            event_alert(self._rule.rule, match, now=now, historic=historic or is_historic(match, self._historic_after))
+            linked(event_alert(rule, match, now=now, historic=historic or is_historic(match, late)), self._link)
             for match in matches
         ]
         written = self._store.create(alerts)

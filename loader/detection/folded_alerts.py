@@ -14,6 +14,7 @@ from typing import Any
 
 from loader.clock import Clock
 from loader.detection.alert_store import CONFLICT, AlertStore, Stored
+from loader.detection.alerts import linked
 from loader.detection.buckets import WITHDRAWN, Bucket, Content, compose, content, revise, withdraw
 from loader.detection.correlation import Group, Node, Tree, Trigger
 from loader.detection.coverage import compare_and_set
@@ -29,6 +30,7 @@ from loader.detection.report import RuleCount
 from loader.detection.rule_handler import acceptor
 from loader.detection.search import Question
 from loader.detection.watermark import Watermark
+from loader.discover import Link
 from loader.errors import ClusterError
 
 #: Groups whose events are read together; values of a field that a search is narrowed to.
@@ -74,7 +76,9 @@ class FoldedAlerts:
         clock: Clock,
         historic_after: timedelta,
         step: Callable[[str], None],
+        link: Link | None = None,
     ) -> None:
+        self._link = link
         self._tree = Tree(node)
         self._store = store
         self._reader = reader
@@ -277,6 +281,7 @@ class FoldedAlerts:
             historic=not (self._live & {group, None}),
             historic_after=self._historic_after,
         )
+        alert = linked(alert, self._link)
         return revise(stored.body, alert.body) if stored else alert.body
 
     def _write(self, planned: Sequence[tuple[Bucket, Stored | None, dict[str, Any]]]) -> set[Group]:

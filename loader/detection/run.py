@@ -25,6 +25,7 @@ from loader.detection.rule_handler import RuleHandler
 from loader.detection.search import Question, Searcher, Sink
 from loader.detection.system_alerts import write_system_alerts
 from loader.detection.watermark import Watermark
+from loader.discover import Link
 from loader.errors import ClusterError, RuleError
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class RunOptions:
     historic_after: timedelta = timedelta(days=2)
     #: How long rules that are not monotone wait for late events.
     lateness: timedelta = timedelta(minutes=20)
+    #: Makes the links to the events that alerts carry.
+    link: Link | None = None
 
 
 def run_once(
@@ -134,7 +137,14 @@ class _Cycle:
             handler: RuleHandler
             try:
                 if isinstance(rule, CompiledRule) and rule.rule.suppression is None:
-                    handler = EventAlerts(rule, store=store, clock=self._clock, historic_after=late, step=self._step)
+                    handler = EventAlerts(
+                        rule,
+                        store=store,
+                        clock=self._clock,
+                        historic_after=late,
+                        step=self._step,
+                        link=self._options.link,
+                    )
                 else:
                     handler = FoldedAlerts(
                         rule,
@@ -144,6 +154,7 @@ class _Cycle:
                         clock=self._clock,
                         historic_after=late,
                         step=self._step,
+                        link=self._options.link,
                     )
             except RuleError as error:
                 self._report.refused[rule.rule.name] = str(error)

@@ -159,6 +159,7 @@ def _ids_filter(view: str, ids: Sequence[str]) -> dict[str, Any]:
 
 
 def _actor_filter(view: str, path: str, found: Sequence[str], *, on: bool) -> dict[str, Any]:
+    meta: dict[str, Any]
     if len(found) == 1:
         meta = {"alias": None, "disabled": not on, "type": "phrase", "key": path, "params": {"query": found[0]}}
         return _filter(view, {"match_phrase": {path: found[0]}}, meta)

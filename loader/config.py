@@ -54,6 +54,17 @@ class Settings(BaseSettings):
     dashboards_flavour: Literal["opensearch", "kibana"] = Field("opensearch", description="which of the two it is")
     dashboards_space: str | None = Field(None, description="Kibana's space, or the tenant of OpenSearch's security")
 
+    # --- detection -------------------------------------------------------------------------------------------------
+    rule_variables: Path | None = Field(
+        None, description="YAML file of the lists that rules compare with; without, they are empty"
+    )
+    geoip_database: Path | None = Field(
+        None, description="MaxMind-format file (.mmdb) of cities; without, impossible travel is not looked for"
+    )
+    geoip_asn_database: Path | None = Field(
+        None, description="MaxMind-format file of autonomous systems: leaves out cloud addresses as places of people"
+    )
+
     # --- keeping ---------------------------------------------------------------------------------------------------
     hot_days: int = Field(14, ge=1, description="days an index of events is hot")
     warm_days: int = Field(90, ge=2, description="days until an index of events turns from warm to cold")

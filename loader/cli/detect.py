@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -15,15 +16,19 @@ from opensearchpy import OpenSearch
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
+from loader.config import read_settings
 from loader.detection.compile import Pack, compile_rules, load_variables
 from loader.detection.deployed import DeployedPack
+from loader.detection.geo_database import open_places
 from loader.detection.load import load_rules
+from loader.detection.model import CompiledCorrelation, CompiledRule, Problem
+from loader.detection.needs import RuleData
 from loader.detection.past import examine_past
 from loader.detection.report import RunReport
 from loader.detection.run import RunOptions, run_once
 from loader.detection.schedule import Schedule, run_forever
 from loader.discover import link_maker
-from loader.errors import RuleError
+from loader.errors import ConfigError, RuleError
 from loader.index.client import make_client
 from loader.project import rules_dir
 from loader.telemetry import configure_logging
@@ -36,7 +41,9 @@ rules_option = click.option(
     help="A folder or file of Sigma rules (repeatable).  [default: the project's rules/]",
 )
 variables_option = click.option(
-    "--variables", type=click.Path(path_type=Path, exists=True), help="YAML file with the values of placeholders."
+    "--variables",
+    type=click.Path(path_type=Path, exists=True),
+    help="YAML file with the values of placeholders.  [default: SIEM_RULE_VARIABLES]",
 )
 
 deployed_option = click.option(
@@ -44,11 +51,26 @@ deployed_option = click.option(
 )
 
 
+def read_data(variables: Path | None) -> RuleData:
+    """Read the lists and open the databases that rules need beside events, anew: files that were replaced count.
+
+    Raises:
+        RuleError: the lists cannot be read.
+    """
+    settings = read_settings()
+    lists = load_variables(variables or settings.rule_variables)
+    try:
+        return RuleData(lists, open_places(settings.geoip_database, settings.geoip_asn_database))
+    except ConfigError as error:  # one file that is being replaced stops no rule but those that need it
+        where = Path(error.where or "SIEM_GEOIP_DATABASE")
+        return RuleData(lists, None, (Problem(where, 1, "geo-database", error.message, hint=error.hint),))
+
+
 def read_pack(folders: tuple[Path, ...], variables: Path | None) -> Pack:
-    """Load and compile the rules; what cannot be used is in the pack's problems."""
-    return compile_rules(
-        load_rules(folders or (rules_dir(),)), variables=load_variables(variables) if variables else None
-    )
+    """Load and compile the rules; what cannot be used is in the pack's problems, what lacks data in its ``waiting``."""
+    data = read_data(variables)
+    pack = compile_rules(load_rules(folders or (rules_dir(),)), variables=data.variables, places=data.places)
+    return replace(pack, problems=(*pack.problems, *data.problems))
 
 
 @click.group("detect")
@@ -97,7 +119,7 @@ def run_command(
     if once:
         pack = _say_errors(read())
         report = run_once(client, pack.alerting, clock=clock, options=options)
-        _show(report, as_json=as_json)
+        _show(report, pack, as_json=as_json)
         if report.errors or pack.errors:
             raise click.exceptions.Exit(1)
         return
@@ -108,15 +130,21 @@ def run_command(
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
-    # Read before each cycle: changed rules are noticed without a restart.
+    packs = [Pack()]
+
+    def rules() -> Sequence[CompiledRule | CompiledCorrelation]:
+        """Read before each cycle: changed rules are noticed without a restart."""
+        packs[0] = _say_errors(read())
+        return packs[0].alerting
+
     run_forever(
         client,
-        lambda: _say_errors(read()).alerting,
+        rules,
         clock=clock,
         stop=stop,
         options=options,
         schedule=Schedule(interval=timedelta(seconds=interval)),
-        on_report=lambda report: _show(report, as_json=as_json),
+        on_report=lambda report: _show(report, packs[0], as_json=as_json),
     )
 
 
@@ -156,7 +184,7 @@ def _reader(
         return lambda: read_pack(folders, variables)
     if folders:
         raise click.UsageError("--deployed runs what siem rules apply has deployed: it takes no --rules")
-    kept = DeployedPack(client, variables=load_variables(variables) if variables else None)
+    kept = DeployedPack(client, data=lambda: read_data(variables))
     return kept.read
 
 
@@ -166,7 +194,8 @@ def _say_errors(pack: Pack) -> Pack:
     return pack
 
 
-def _show(report: RunReport, *, as_json: bool) -> None:
+def _show(report: RunReport, pack: Pack, *, as_json: bool) -> None:
+    report.not_run = {one.rule.name: one.reason for one in pack.waiting}
     if as_json:
         print_json(report.as_dict())
     else:
@@ -182,6 +211,8 @@ def _print(report: RunReport) -> None:
         screen.print(table(None, ["severity", "rule", "events", "new alerts"], rows, right=[2, 3]))
     for name, error in report.errors.items():
         screen.print(f"{name}: {error}", markup=False)
+    for name, reason in report.not_run.items():
+        screen.print(f"not run: {name}: {reason}", markup=False)
     screen.print(
         f"{len(report.rules)} rules, {report.examined} documents examined, {report.alerts_new} new alerts,"
         f" {report.seconds:.1f} seconds"

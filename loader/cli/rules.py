@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from loader.cli.detect import read_pack, rules_option, variables_option
+from loader.cli.detect import read_data, read_pack, rules_option, variables_option
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
 from loader.cli.rules_backtest import backtest_command
 from loader.cli.rules_coverage import coverage_command, new_command
 from loader.cli.rules_deploy import apply_command, plan_command
 from loader.clock import SystemClock
-from loader.detection.compile import Pack, compile_rules, load_variables
+from loader.detection.compile import Pack, compile_rules
 from loader.detection.lint import check
 from loader.detection.load import load_rules
 from loader.detection.model import CompiledRule, Problem, Rule
@@ -54,6 +54,7 @@ def list_command(folders: tuple[Path, ...], level: str | None, as_json: bool) ->
         )
         console().print(f"{len(found)} rules")
     _say_problems(pack)
+    _say_waiting(pack)
 
 
 @command.command("check")
@@ -67,7 +68,7 @@ def check_command(folders: tuple[Path, ...], variables: Path | None, foreign: bo
     Ends with exit code 1 if there is an error; warnings do not count.
     """
     rules = load_rules(folders or (rules_dir(),))
-    pack = compile_rules(rules, variables=load_variables(variables) if variables else None)
+    pack = compile_rules(rules, variables=read_data(variables).variables)
     problems = check(rules, pack, today=SystemClock().now().date(), house=not foreign)
     errors = sum(problem.severity == "error" for problem in problems)
     if as_json:
@@ -82,6 +83,7 @@ def check_command(folders: tuple[Path, ...], variables: Path | None, foreign: bo
             f"{len(rules.rules)} rules, {len(rules.correlations)} correlations, {len(rules.filters)} filters:"
             f" {errors} errors, {len(problems) - errors} warnings"
         )
+        _say_waiting(pack)
     if errors:
         raise click.exceptions.Exit(1)
 
@@ -136,6 +138,7 @@ def match_command(paths: tuple[Path, ...], folders: tuple[Path, ...], variables:
     into by the rule's suppression.
     """
     pack = read_pack(folders, variables)
+    _say_waiting(pack)
     files = [file for path in paths for file in find_log_files(path)]
     located: list[Located] = []
     unreadable = 0
@@ -216,6 +219,11 @@ def _chosen(pack: Pack, wanted: set[str]) -> Iterable[CompiledRule]:
     for entry in (*pack.rules, *pack.base_rules):
         if not wanted or wanted & {entry.rule.name, entry.rule.uuid}:
             yield entry
+
+
+def _say_waiting(pack: Pack) -> None:
+    for one in pack.waiting:
+        error_console().print(f"not run: {one.rule.name}: {one.reason}", markup=False)
 
 
 def _say_problems(pack: Pack) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 import click
 from opensearchpy import OpenSearch
 
-from loader.cli.detect import rules_option, variables_option
+from loader.cli.detect import read_data, rules_option, variables_option
 from loader.cli.output import console, print_json, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock, rfc3339
 from loader.detection.backtest import Comparison, Raised, backtest, compare, judged_until
-from loader.detection.compile import load_variables
 from loader.detection.correlation import Node
 from loader.detection.deployed import read_deployed
 from loader.detection.event_reader import EventReader, open_reader
@@ -83,14 +82,14 @@ def backtest_command(
     RULE is a rule's or correlation's name, id or file. The last version is the deployed one if that is another, else
     the one deployed before, else the newest in git that is another. Filters are those of now for both.
     """
-    values = load_variables(variables) if variables else None
+    data = read_data(variables)
     rules = load_rules(folders or (rules_dir(),))
     rule = find(rules, name)
     client = make_client(settings_for_cluster(quiet=as_json))
     now = SystemClock().now()
-    node = compile_version(rule, rules, variables=values)
+    node = compile_version(rule, rules, data=data)
     earlier = _earlier(client, rule, against)
-    before = compile_version(earlier.rule, rules, variables=values) if earlier else None
+    before = compile_version(earlier.rule, rules, data=data) if earlier else None
     until = judged_until(node, end or now, now=now, lateness=RunOptions().lateness)
     reader = open_reader(client, [one for one in (node, before) if one], clock=SystemClock())
     raised = backtest(node, reader, start=start, end=until, now=now)

@@ -15,7 +15,6 @@ from loader.cli.detect import read_pack, rules_option
 from loader.cli.output import console, print_json, shown_path, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
-from loader.detection.model import Rule
 from loader.detection.pack_coverage import PackCoverage, cover, coverage_page, navigator_layer, read_targets
 from loader.errors import ClusterError, RuleError
 from loader.index.client import make_client
@@ -35,8 +34,7 @@ _NAME = re.compile(r"^aws_[a-z0-9]+(_[a-z0-9]+)+$")
 def coverage_command(folders: tuple[Path, ...], write: bool, navigator: Path | None, live: bool, as_json: bool) -> None:
     """Show what the rules cover: ATT&CK, CIS and GuardDuty's lists, what data each rule needs, and the gaps."""
     pack = read_pack(folders, None)
-    rules: list[Rule] = [entry.rule for entry in pack.alerting]
-    coverage = cover([*rules, *(entry.rule for entry in pack.base_rules)], read_targets())
+    coverage = cover(pack.known, read_targets())
     if write:
         (home() / "docs" / "coverage.md").write_text(coverage_page(coverage), encoding="utf-8")
     if navigator:

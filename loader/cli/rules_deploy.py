@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from loader.cli.detect import rules_option, variables_option
+from loader.cli.detect import read_data, rules_option, variables_option
 from loader.cli.output import console, error_console, print_json, shown_path, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
-from loader.detection.compile import compile_rules, load_variables
+from loader.detection.compile import compile_rules
 from loader.detection.deployed import Change, apply_rules, plan_rules, read_deployed
 from loader.detection.load import RuleSet, load_rules
 from loader.errors import RuleError
@@ -68,7 +68,7 @@ def apply_command(folders: tuple[Path, ...], variables: Path | None, prune: bool
 
 def _usable(folders: tuple[Path, ...], variables: Path | None) -> RuleSet:
     rules = load_rules(folders or (rules_dir(),))
-    pack = compile_rules(rules, variables=load_variables(variables) if variables else None)
+    pack = compile_rules(rules, variables=read_data(variables).variables)
     for problem in pack.errors:
         error_console().print(f"{shown_path(problem.where)}: {problem.message}", markup=False)
     if pack.errors:

@@ -17,6 +17,7 @@ from loader.detection.correlation import Group, Tree, Trigger, canonical, eviden
 from loader.detection.lateness import is_historic
 from loader.detection.matches import Match
 from loader.detection.model import CompiledCorrelation
+from loader.detection.places import Journey
 from loader.detection.reason import clean, describe_event
 from loader.detection.timespan import in_words
 from loader.detection.window import Firing, Window
@@ -190,8 +191,18 @@ def _condition_met(root: CompiledCorrelation, window: Window, found: Content) ->
             return f"{len(found.events)} times {what} within {span}, {_ratio(strongest)} of the {baseline} before"
         case "absence":
             return f"no {what} for {span}, after {measure} within {baseline if window.baseline else span}"
+        case "impossible_travel" if strongest.journey:
+            return f"{what}: {_travelled(strongest.journey)}"
         case _:
             return f"{what} within {span}"
+
+
+def _travelled(journey: Journey) -> str:
+    start, end = (
+        f"{clean(seen.address)} ({clean(seen.place.name) or 'unnamed'})" for seen in (journey.start, journey.end)
+    )
+    speed = f"{journey.speed_kmh:,.0f} km/h" if journey.milliseconds else "at one moment"
+    return f"{start}, then {end}, at least {journey.distance_km:,.0f} km apart, {speed}"
 
 
 def _ratio(firing: Firing) -> str:

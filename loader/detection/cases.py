@@ -1,7 +1,9 @@
 """A rule's own test events: ``<rule>.test.json`` beside it, raw records that must match and others that must not.
 
 ``{"match": [...], "near_miss": [...]}``. Each entry is one record; for a correlation, a list of records (one
-history). A file of several rules has one such object for each, under the rule's name or id.
+history). A file of several rules has one such object for each, under the rule's name or id. A rule that needs lists or
+places brings its own, so that a test depends on nobody's: ``"variables": {"list": ["198.51.100.7"]}``,
+``"places": {"198.51.100.7": {"latitude": 52.5, "longitude": 13.4}}``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Any
 import orjson
 
 from loader.detection.model import Rule
+from loader.detection.needs import Variables
+from loader.detection.places import Place, parse_places
 from loader.errors import RuleError
 
 
@@ -24,6 +28,9 @@ class Cases:
     path: Path
     match: tuple[tuple[bytes, ...], ...]
     near_miss: tuple[tuple[bytes, ...], ...]
+    #: Lists for placeholders, and where addresses are, as the tests have them; ``None``: as everybody has them.
+    variables: Variables | None = None
+    places: Mapping[str, Place] | None = None
 
 
 def cases_path(rule: Rule) -> Path:
@@ -49,9 +56,14 @@ def read_cases(rule: Rule) -> Cases:
         content = next((content[name] for name in (rule.name, rule.sigma_name, rule.uuid) if name in content), None)
     if not isinstance(content, Mapping):
         raise RuleError(f"{path.name} has no events for {rule.name}", where=str(path))
-    return Cases(
-        path, *(tuple(_history(path, entry) for entry in content.get(key, ())) for key in ("match", "near_miss"))
+    try:
+        places = parse_places(content["places"]) if "places" in content else None
+    except ValueError as error:
+        raise RuleError(f"{path.name}: {error}", where=str(path)) from None
+    match, near_miss = (
+        tuple(_history(path, entry) for entry in content.get(key, ())) for key in ("match", "near_miss")
     )
+    return Cases(path, match, near_miss, content.get("variables"), places)
 
 
 def _history(path: Path, entry: Any) -> tuple[bytes, ...]:

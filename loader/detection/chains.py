@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loader.detection.correlation import travel_limits
 from loader.detection.fields import Schema, field_map, schema_of
 from loader.detection.load import RuleSet
 from loader.detection.model import CompiledCorrelation, CompiledRule, Condition, CorrelationRule, Problem, Rule
+from loader.detection.places import Places
 from loader.detection.sources import source_for
+from loader.detection.window import EXTENSIONS
 from loader.errors import RuleError
 
 _OPERATORS = ("gt", "gte", "lt", "lte", "eq", "neq")
 #: Types of specification 2.1, and (last line) this project's own, which sigma-cli refuses.
 _NEEDS_FIELD = ("value_count", "value_sum", "value_avg", "value_percentile", "value_median")
 _TEMPORAL = ("temporal", "temporal_ordered")
-_OURS = ("new_terms", "spike", "absence")
+_OURS = EXTENSIONS
 TYPES = ("event_count", *_NEEDS_FIELD, *_TEMPORAL, *_OURS)
 
 
 def compile_correlations(
-    rules: RuleSet, compiled: Mapping[str, CompiledRule]
+    rules: RuleSet, compiled: Mapping[str, CompiledRule], places: Places | None = None
 ) -> tuple[list[CompiledCorrelation], list[Problem]]:
     """Compile the correlations of ``rules``. ``compiled`` holds their base rules by :attr:`Rule.where`."""
-    chains = _Chains(rules, compiled)
+    chains = _Chains(rules, compiled, places)
     done, problems = [], []
     for rule in rules.correlations:
         try:
@@ -35,8 +38,9 @@ def compile_correlations(
 
 
 class _Chains:
-    def __init__(self, rules: RuleSet, compiled: Mapping[str, CompiledRule]) -> None:
+    def __init__(self, rules: RuleSet, compiled: Mapping[str, CompiledRule], places: Places | None) -> None:
         self.rules = rules
+        self.places = places
         self.compiled = compiled
         self.done: dict[str, CompiledCorrelation] = {}
         self.open: set[str] = set()
@@ -65,6 +69,8 @@ class _Chains:
             raise self._error(rule, "the correlation names no rules")
         if not rule.seconds:
             raise self._error(rule, "the correlation has no timespan")
+        if rule.type == "impossible_travel":
+            self._check_travel(rule)
         bases = {reference: self._base(rule, reference) for reference in rule.rules}
         schemas = {reference: self._schema(base) for reference, base in bases.items()}
         aliases = {
@@ -87,7 +93,17 @@ class _Chains:
             generate=rule.generate,
             suppress_by=tuple(self._field(rule, first, name, "suppress") for name in suppress_by),
             extra=rule.extra,
+            places=self.places if rule.type == "impossible_travel" else None,
         )
+
+    def _check_travel(self, rule: CorrelationRule) -> None:
+        try:
+            travel_limits(rule)
+        except RuleError as error:
+            raise self._error(rule, error.message, hint=error.hint) from None
+        if set(rule.condition) != {"field"} or len(_listed(rule.condition["field"])) != 1:
+            message = "impossible_travel has one condition, field: the one that holds an address"
+            raise self._error(rule, message, "condition")
 
     def _base(self, rule: CorrelationRule, reference: str) -> CompiledRule | CompiledCorrelation:
         found = self.named.get(reference)

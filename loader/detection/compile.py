@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,21 @@ from loader.detection.model import (
     Query,
     Rule,
 )
+from loader.detection.needs import NO_PLACES, Variables, missing, with_networks
+from loader.detection.places import Places
 from loader.detection.sources import source_for
 from loader.detection.unsupported import UnsupportedError
 from loader.errors import RuleError
+from loader.project import mappings_dir
 
-Variables = Mapping[str, Sequence[str | int] | str | int]
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A rule that cannot be run yet, and why; ``compiled`` if it is a correlation, which can be tried with places."""
+
+    rule: Rule
+    reason: str
+    compiled: CompiledCorrelation | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class Pack:
     correlations: tuple[CompiledCorrelation, ...] = ()
     problems: tuple[Problem, ...] = ()
     engine: Engine = "opensearch"
+    #: Rules that lack a list or a geo database: they are not run, and whoever shows the pack says so.
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def alerting(self) -> tuple[CompiledRule | CompiledCorrelation, ...]:
@@ -57,17 +69,30 @@ class Pack:
         return (*self.rules, *self.correlations)
 
     @property
+    def known(self) -> tuple[Rule, ...]:
+        """Return every rule there is: those that run, those that feed correlations, and those that wait."""
+        waiting = (one.rule for one in self.waiting)
+        return (*(one.rule for one in (*self.alerting, *self.base_rules)), *waiting)
+
+    @property
     def errors(self) -> tuple[Problem, ...]:
         """Return the problems that cost a rule."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def load_variables(path: Path) -> Variables:
-    """Read the values of placeholders (``%admins%``) from a YAML map of name → value or list.
+def load_variables(path: Path | None = None) -> Variables:
+    """Read the values of placeholders (``%admins%``): this project's lists, which are empty, and those at ``path``.
+
+    ``path`` is a YAML map of name → value or list.
 
     Raises:
         RuleError: it is no such map.
     """
+    own = _read_variables(mappings_dir() / "sigma" / "variables.yml")
+    return own if path is None else {**own, **_read_variables(path)}
+
+
+def _read_variables(path: Path) -> Variables:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -77,18 +102,40 @@ def load_variables(path: Path) -> Variables:
     return found
 
 
-def compile_rules(rules: RuleSet, *, engine: Engine = "opensearch", variables: Variables | None = None) -> Pack:
-    """Compile everything that can be compiled; what cannot is a problem of its own rule only."""
-    compiler = _Compiler(rules, engine, variables or {})
+def compile_rules(
+    rules: RuleSet,
+    *,
+    engine: Engine = "opensearch",
+    variables: Variables | None = None,
+    places: Places | None = None,
+) -> Pack:
+    """Compile everything that can be compiled; what cannot is a problem of its own rule only.
+
+    ``variables`` are the lists of placeholders (without: this project's own, :func:`load_variables`), ``places`` says
+    where addresses are. Rules that lack either are in :attr:`Pack.waiting`.
+    """
+    variables = load_variables() if variables is None else variables
+    lacking = missing(rules, variables, places=places is not None)
+    compiler = _Compiler(rules, engine, variables)
     for rule in rules.rules:
-        compiler.attempt(rule)
-    correlations, problems = compile_correlations(rules, compiler.compiled)
+        if rule.where not in lacking:
+            compiler.attempt(rule)
+    # A correlation over a rule that cannot be compiled for want of a list cannot be compiled either.
+    able = [rule for rule in rules.correlations if lacking.get(rule.where) in (None, NO_PLACES)]
+    correlations, problems = compile_correlations(replace(rules, correlations=tuple(able)), compiler.compiled, places)
+    compiled = {one.rule.where: one for one in correlations}
+    waiting = [
+        Waiting(rule, lacking[rule.where], compiled.get(rule.where))
+        for rule in (*rules.rules, *rules.correlations)
+        if rule.where in lacking
+    ]
     referenced = {id(base) for one in correlations for base in _silent_bases(one)}
     done = list(compiler.compiled.values())
     return Pack(
         rules=tuple(rule for rule in done if id(rule) not in referenced),
         base_rules=tuple(rule for rule in done if id(rule) in referenced),
-        correlations=tuple(correlations),
+        correlations=tuple(one for one in correlations if one.rule.where not in lacking),
+        waiting=tuple(waiting),
         problems=(*rules.problems, *compiler.problems, *problems),
         engine=engine,
     )
@@ -102,7 +149,7 @@ def compile_rule(
     Raises:
         RuleError: it cannot be expressed; names file, line, engine and reason.
     """
-    return _Compiler(rules, engine, variables or {}).compile(rule)
+    return _Compiler(rules, engine, load_variables() if variables is None else variables).compile(rule)
 
 
 def _silent_bases(correlation: CompiledCorrelation) -> Iterable[CompiledRule]:
@@ -187,10 +234,11 @@ class _Compiler:
 
     def _clause(self, rule: Rule, content: Mapping[str, Any], section: str = "detection") -> Clause:
         try:
-            wanted = {"title": rule.title, "logsource": content.get("logsource"), "detection": content["detection"]}
+            detection = with_networks(content["detection"], self.variables)
+            wanted = {"title": rule.title, "logsource": content.get("logsource"), "detection": detection}
             parsed = SigmaRule.from_dict(wanted)
             for name, detection in parsed.detection.detections.items():
-                locate(detection, content["detection"][name], self._lines(rule, section, name))
+                locate(detection, wanted["detection"][name], self._lines(rule, section, name))
             correct_encodings(parsed)
             clauses = self.backend.convert_rule(parsed, "clause")
         except UnsupportedError as error:

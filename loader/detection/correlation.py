@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from math import ceil, floor, isfinite
+from math import ceil, floor, inf, isfinite
 from typing import Any
 
 import orjson
 
 from loader.detection.intervals import union
 from loader.detection.matches import Match, values
-from loader.detection.model import CompiledCorrelation, CompiledRule
+from loader.detection.model import CompiledCorrelation, CompiledRule, CorrelationRule
+from loader.detection.places import Sighting
 from loader.detection.timespan import milliseconds
 from loader.detection.window import EXTENSIONS, Expression, Firing, Occurrence, Window, firings, in_order
 from loader.errors import RuleError
@@ -227,8 +228,12 @@ def evidence(triggers: Iterable[Trigger]) -> list[Match]:
     found: dict[str, Match] = {}
     by_run: dict[int, tuple[Run, list[tuple[int, int]]]] = {}
     for trigger in triggers:
-        if trigger.run is None or trigger.run.window.type in ("new_terms", "absence"):
+        if trigger.run is None or trigger.run.window.type in ("new_terms", "absence", "impossible_travel"):
             found[trigger.event.id] = trigger.event
+            if trigger.run and trigger.firing and trigger.firing.origin is not None:
+                start = trigger.run.origins[trigger.firing.origin]
+                start = start.event if isinstance(start, Trigger) else start
+                found[start.id] = start
         else:
             span = (trigger.time - trigger.run.window.span, trigger.time)
             by_run.setdefault(id(trigger.run), (trigger.run, []))[1].append(span)
@@ -273,6 +278,7 @@ def window_of(node: CompiledCorrelation) -> Window:
         expression=_expression(node) if node.condition.expression else None,
         baseline=milliseconds(node.extra.get("baseline", 0), where=node.rule.where),
         minimum=int(node.extra.get("minimum", 10 if kind == "spike" else 1)),
+        **travel_limits(node.rule) if kind == "impossible_travel" else {},
     )
     if kind == "new_terms":
         # Its timespan is the baseline, unless that is named apart: nothing else slides.
@@ -284,6 +290,22 @@ def window_of(node: CompiledCorrelation) -> Window:
     if kind == "temporal_ordered" and window.expression is not None and not window.monotone:
         raise RuleError("an order has no 'not'", where=node.rule.where)
     return window
+
+
+def travel_limits(rule: CorrelationRule) -> dict[str, float]:
+    """Return ``distance_km`` and ``speed_kmh`` of an ``impossible_travel``.
+
+    Raises:
+        RuleError: one is missing, or is no number above nought.
+    """
+    limits: dict[str, float] = {}
+    for name in ("distance_km", "speed_kmh"):
+        value = rule.extra.get(name)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < inf:
+            hint = "500 km and 1,000 km/h are what an airliner's passenger keeps to."
+            raise RuleError(f"impossible_travel needs {name}, a number above nought", where=rule.where, hint=hint)
+        limits[name] = float(value)
+    return limits
 
 
 def _expression(node: CompiledCorrelation) -> Expression:
@@ -355,9 +377,18 @@ def _values(node: CompiledCorrelation, reference: str, trigger: Trigger) -> tupl
         return tuple(number for column in columns for value in column if (number := _number(value)) is not None)
     if kind == "new_terms" and not columns:
         return ((),)
+    if kind == "impossible_travel":
+        return _sightings(node, [value for column in columns for value in column])
     if kind not in ("value_count", "new_terms"):
         return ()
     return tuple(dict.fromkeys(product(*([_term(value) for value in column] for column in columns))))
+
+
+def _sightings(node: CompiledCorrelation, addresses: Sequence[Any]) -> tuple[Sighting, ...]:
+    if node.places is None:
+        raise RuleError("not run: no geo database", where=node.rule.where, hint="Set SIEM_GEOIP_DATABASE.")
+    found = ((address, node.places(address)) for address in addresses if isinstance(address, str))
+    return tuple(Sighting(address, place) for address, place in found if place)
 
 
 def _term(value: Any) -> Any:

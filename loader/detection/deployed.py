@@ -7,8 +7,8 @@ Each document holds the rule as YAML, and its version before, which ``siem rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -19,10 +19,11 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from loader.clock import rfc3339
-from loader.detection.compile import Pack, Variables, compile_rules
+from loader.detection.compile import Pack, compile_rules, load_variables
 from loader.detection.coverage import compare_and_set
 from loader.detection.load import RuleSet, Written, rule_set
 from loader.detection.model import AnyRule, CorrelationRule, Filter, digest
+from loader.detection.needs import RuleData
 from loader.detection.search import describe_error
 from loader.errors import ClusterError, RuleError
 
@@ -85,12 +86,15 @@ def key_of(rule: AnyRule) -> str:
 
 
 class DeployedPack:
-    """The deployed rules, compiled; compiled anew only when something else is deployed."""
+    """The deployed rules, compiled; compiled anew only when something else is deployed, or their data is new.
 
-    def __init__(self, client: OpenSearch, *, variables: Variables | None = None) -> None:
+    ``data`` reads the lists and places that rules need; without, the project's own lists, which are empty.
+    """
+
+    def __init__(self, client: OpenSearch, *, data: Callable[[], RuleData] | None = None) -> None:
         self._client = client
-        self._variables = variables
-        self._hash = ""
+        self._data = data or (lambda: RuleData(load_variables()))
+        self._known: object = None
         self._pack = Pack()
 
     def read(self) -> Pack:
@@ -103,10 +107,13 @@ class DeployedPack:
         deployed = read_deployed(self._client)
         if not deployed:
             raise RuleError("no rules are deployed", where=RULES_INDEX, hint="siem rules apply")
-        known = digest([[key, one.content_hash] for key, one in sorted(deployed.items())])
-        if known != self._hash:
-            self._pack = compile_rules(deployed_rules(deployed.values()), variables=self._variables)
-            self._hash = known
+        data = self._data()
+        hashes = [[key, one.content_hash] for key, one in sorted(deployed.items())]
+        known = (digest([hashes, dict(data.variables)]), data.places)
+        if known != self._known:
+            pack = compile_rules(deployed_rules(deployed.values()), variables=data.variables, places=data.places)
+            self._pack = replace(pack, problems=(*pack.problems, *data.problems))
+            self._known = known
         return self._pack
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import orjson
 
 from loader.detection.attack import Threat, threat
+from loader.detection.places import Places
 
 Engine = Literal["opensearch", "elasticsearch"]
 Level = Literal["informational", "low", "medium", "high", "critical"]
@@ -190,6 +191,8 @@ class CompiledCorrelation:
     generate: bool = False
     suppress_by: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    #: Where addresses are, for ``impossible_travel``; such a correlation cannot be run without.
+    places: Places | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

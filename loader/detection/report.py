@@ -48,6 +48,8 @@ class RunReport:
     #: Rules that could not even be set up: why, by the rule's id.
     refused: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: Rules that lack a list or a geo database: what, by the rule's id. No error, but nothing they watch is watched.
+    not_run: dict[str, str] = field(default_factory=dict)
 
     @property
     def alerts_new(self) -> int:
@@ -77,6 +79,7 @@ class RunReport:
             "unreadable": list(self.unreadable),
             "refused": self.refused,
             "notes": self.notes,
+            "not_run": self.not_run,
             "rules": {
                 count.id: {
                     "uuid": count.uuid,

@@ -78,7 +78,9 @@ def in_network(target: Field | Leaf, network: IPv4Network | IPv6Network, schema:
     if isinstance(target, Field):
         twin = schema.address(target.name) or (target if target.kind == "ip" else None)
         if twin is not None:
-            return Clause.of(leaf("term", twin.name, str(network)))
+            # Long lists of addresses are one set for the server; each network is a query of its own.
+            single = network.prefixlen == network.max_prefixlen
+            return Clause.of(leaf("term", twin.name, str(network.network_address if single else network)))
     exact = verified(target, network=str(network))
     expression, complete = network_expression(network)
     return _by_expression(target, expression, expression if complete else None, exact, schema)

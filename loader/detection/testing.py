@@ -7,7 +7,7 @@ whoever runs them: a function is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import orjson
 
 from loader.detection import evaluate
 from loader.detection.cases import Cases, read_cases
-from loader.detection.compile import Pack
+from loader.detection.compile import Pack, compile_rule
 from loader.detection.event import Event
 from loader.detection.fields import schema_of
-from loader.detection.model import CompiledCorrelation, CompiledRule, Rule
+from loader.detection.load import RuleSet
+from loader.detection.model import CompiledCorrelation, CompiledRule, CorrelationRule, Rule
+from loader.detection.places import Place, static_places
 from loader.detection.sources import AWS_CLOUDTRAIL, Source
 from loader.errors import RecordError, RuleError
 from loader.logtypes.model import ObjectContext
@@ -30,6 +32,8 @@ from loader.source.split import read_pieces
 
 #: Says whether a correlation fires on a history of documents.
 Correlate = Callable[[CompiledCorrelation, Sequence[Event]], bool]
+#: Says whether a rule fires on a history of documents, and which exception kept it from it.
+Fires = Callable[[Sequence[Event]], tuple[bool, str | None]]
 
 #: Test records were not read from anywhere, at no particular time.
 _NOWHERE = ObjectContext(LOCAL_BUCKET, "test", "1970-01-01T00:00:00.000Z")
@@ -71,9 +75,12 @@ class Unreadable:
 
 def run_tests(pack: Pack, correlate: Correlate | None = None) -> list[RuleTest]:
     """Run the tests of every rule of ``pack``; without ``correlate`` those of correlations are left out."""
-    results = [_run(rule.rule, partial(_rule_fires, rule)) for rule in _all_rules(pack)]
+    results = [_run(rule.rule, partial(_rule_decides, rule.rule, rule)) for rule in _all_rules(pack)]
+    lacking = [one.rule for one in pack.waiting if not isinstance(one.rule, CorrelationRule)]
+    results += [_run(rule, partial(_rule_decides, rule, None)) for rule in lacking]
     if correlate is not None:
-        results += [_run(one.rule, partial(_chain_fires, correlate, one)) for one in pack.correlations]
+        tried = [*pack.correlations, *(one.compiled for one in pack.waiting if one.compiled)]
+        results += [_run(one.rule, partial(_chain_decides, correlate, one)) for one in tried]
     return sorted(results, key=lambda result: result.rule.where)
 
 
@@ -127,18 +134,43 @@ def _all_rules(pack: Pack) -> tuple[CompiledRule, ...]:
     return (*pack.rules, *pack.base_rules)
 
 
-def _run(rule: Rule, fires: Callable[[Sequence[Event]], tuple[bool, str | None]]) -> RuleTest:
+def _run(rule: Rule, decides: Callable[[Cases], Fires]) -> RuleTest:
     try:
         cases = read_cases(rule)
+        fires = decides(cases)
     except RuleError as error:
         return RuleTest(rule, 0, 0, (error.message,))
     failures = [*_failures(cases, "match", True, fires), *_failures(cases, "near_miss", False, fires)]
     return RuleTest(rule, len(cases.match), len(cases.near_miss), tuple(failures))
 
 
-def _failures(
-    cases: Cases, kind: str, wanted: bool, fires: Callable[[Sequence[Event]], tuple[bool, str | None]]
-) -> Iterator[str]:
+def _rule_decides(rule: Rule, compiled: CompiledRule | None, cases: Cases) -> Fires:
+    """Return what decides a rule's tests. Not compiled for want of a list, it needs that of its tests."""
+    if cases.variables is not None:
+        compiled = compile_rule(rule, RuleSet((rule,)), variables=cases.variables)
+    if compiled is None:
+        raise RuleError(f"{cases.path.name} needs variables: a list for each placeholder of the rule")
+    return partial(_rule_fires, compiled)
+
+
+def _chain_decides(correlate: Correlate, node: CompiledCorrelation, cases: Cases) -> Fires:
+    if cases.places is not None:
+        node = _placed(node, cases.places)
+    elif node.type == "impossible_travel":
+        raise RuleError(f"{cases.path.name} needs places: where the addresses of its records are")
+    return partial(_chain_fires, correlate, node)
+
+
+def _placed(node: CompiledCorrelation, known: Mapping[str, Place]) -> CompiledCorrelation:
+    """Return ``node`` with the tests' own places wherever it needs places."""
+    rules = {
+        name: _placed(child, known) if isinstance(child, CompiledCorrelation) else child
+        for name, child in node.rules.items()
+    }
+    return replace(node, rules=rules, places=static_places(known) if node.type == "impossible_travel" else None)
+
+
+def _failures(cases: Cases, kind: str, wanted: bool, fires: Fires) -> Iterator[str]:
     for number, history in enumerate(cases.match if wanted else cases.near_miss):
         try:
             fired, reason = fires([read_event(raw)[1] for raw in history])

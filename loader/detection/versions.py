@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import yaml
 
-from loader.detection.compile import Variables, compile_rules
+from loader.detection.compile import compile_rules
 from loader.detection.correlation import Node
 from loader.detection.deployed import Deployed, current_version, key_of, previous_version
 from loader.detection.load import RuleSet, read_documents, rule_set
 from loader.detection.model import AnyRule, CorrelationRule, Filter, Rule
+from loader.detection.needs import RuleData
 from loader.errors import RuleError
 
 #: How many commits of a file are looked at for one in which the rule was another.
@@ -71,7 +72,7 @@ def git_version(rule: AnyRule) -> Version | None:
     return None
 
 
-def compile_version(rule: AnyRule, rules: RuleSet, *, variables: Variables | None = None) -> Node:
+def compile_version(rule: AnyRule, rules: RuleSet, *, data: RuleData | None = None) -> Node:
     """Compile one version of a rule beside what it refers to, and the filters there are.
 
     Raises:
@@ -87,11 +88,13 @@ def compile_version(rule: AnyRule, rules: RuleSet, *, variables: Variables | Non
         ),
         problems=(),
     )
-    pack = compile_rules(chosen, variables=variables)
+    pack = compile_rules(chosen, variables=data.variables if data else None, places=data.places if data else None)
     nodes: tuple[Node, ...] = (*pack.correlations, *pack.rules, *pack.base_rules)
     for node in nodes:
         if node.rule is rule:
             return node
+    if reason := next((one.reason for one in pack.waiting if one.rule is rule), None):
+        raise RuleError(f"the rule cannot be run: {reason}", where=rule.where)
     problem = next(iter(pack.problems), None)
     raise RuleError(problem.message if problem else "the rule cannot be compiled", where=rule.where)
 

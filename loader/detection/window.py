@@ -5,13 +5,15 @@ leaves open where windows begin. Here a matching event at t fires if the closed 
 satisfies the condition: no burst that fits into the span is cut in two, and events of one second (CloudTrail's
 resolution) are judged together. Times are whole milliseconds.
 
-Beside the specification's types there are three of this project:
+Beside the specification's types there are four of this project:
 
 - ``new_terms``: an occurrence fires if a value it has (or, without fields, the occurrence itself) was not seen in
   [t - baseline, t);
 - ``spike``: the count in [t - span, t], divided by the mean count of a span over the baseline before it,
   [t - span - baseline, t - span), is compared; at least ``minimum`` occurrences are needed;
-- ``absence``: nothing occurs in (t, t + span] after an occurrence at t. It fires at t + span.
+- ``absence``: nothing occurs in (t, t + span] after an occurrence at t. It fires at t + span;
+- ``impossible_travel``: an occurrence fires if one of [t - span, t] was at least ``distance_km`` away, and getting from
+  there to here takes more than ``speed_kmh``. Any pair counts, not only neighbours, so it is monotone.
 """
 
 from __future__ import annotations
@@ -25,20 +27,24 @@ from itertools import groupby
 from math import inf
 from typing import Any
 
+from loader.detection.places import Journey, Sighting, Traveller
 from loader.detection.tally import tally_for
 
 #: Boolean expression over references: ``("ref", name)``, ``("not", x)``, ``("and", x, …)``, ``("or", x, …)``.
 Expression = tuple[Any, ...]
 Number = int | Fraction
 
-EXTENSIONS = ("new_terms", "spike", "absence")
+#: Types of this project. Those with a baseline wait until the watermark has passed.
+BASELINES = ("new_terms", "spike", "absence")
+EXTENSIONS = (*BASELINES, "impossible_travel")
 
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
     """One event as the window sees it, once for each reference it satisfies.
 
-    ``values`` are what is counted (any hashable), or numbers for sums, averages and percentiles.
+    ``values`` are what is counted (any hashable), numbers for sums, averages and percentiles, or sightings of
+    ``impossible_travel``.
     """
 
     time: int
@@ -62,12 +68,14 @@ class Window:
     expression: Expression | None = None
     baseline: int = 0
     minimum: int = 1
+    distance_km: float = 0
+    speed_kmh: float = 0
 
     @property
     def lookback(self) -> int:
         """Return how long before a firing an occurrence can matter."""
         return {"spike": self.span, "absence": self.span}.get(self.type, 0) + (
-            self.baseline if self.type in EXTENSIONS else self.span
+            self.baseline if self.type in BASELINES else self.span
         )
 
     @property
@@ -78,7 +86,7 @@ class Window:
     @property
     def monotone(self) -> bool:
         """Return whether one more occurrence can only add firings (for ``value_sum``: while no value is negative)."""
-        if self.type in EXTENSIONS or self.type in ("value_avg", "value_percentile", "value_median"):
+        if self.type in BASELINES or self.type in ("value_avg", "value_percentile", "value_median"):
             return False
         if self.expression is not None:
             return not _has_not(self.expression)
@@ -89,7 +97,8 @@ class Window:
 class Firing:
     """The window that ends at ``time`` satisfies the condition. ``position`` is the occurrence's, in order of time.
 
-    ``measure`` is what was compared; ``expected`` a spike's mean; ``news`` the values that ``new_terms`` had not seen.
+    ``measure`` is what was compared; ``expected`` a spike's mean; ``news`` the values that ``new_terms`` had not seen;
+    ``journey`` what nobody can have travelled, from the occurrence at ``origin``.
     """
 
     time: int
@@ -97,6 +106,8 @@ class Firing:
     measure: Number | float = 0
     expected: float | None = None
     news: tuple[Any, ...] = ()
+    journey: Journey | None = None
+    origin: int | None = None
 
 
 def in_order(occurrences: Sequence[Occurrence]) -> list[Occurrence]:
@@ -115,6 +126,8 @@ def firings(window: Window, ordered: Sequence[Occurrence]) -> list[Firing]:
         return list(_spikes(window, ordered))
     if window.type == "absence":
         return list(_absences(window, ordered))
+    if window.type == "impossible_travel":
+        return list(_journeys(window, ordered))
     if window.type == "temporal_ordered":
         return list(_sequences(window, ordered))
     return list(_tallied(window, ordered))
@@ -284,3 +297,16 @@ def _absences(window: Window, ordered: Sequence[Occurrence]) -> Iterator[Firing]
         before = bisect_right(times, time) - bisect_left(times, time - window.baseline)
         if before >= window.minimum and holds(window.bounds, before):
             yield Firing(time + window.span, positions[-1], before)
+
+
+def _journeys(window: Window, ordered: Sequence[Occurrence]) -> Iterator[Firing]:
+    traveller = Traveller(window.span, window.distance_km, window.speed_kmh)
+    for time, positions in _moments(ordered):
+        seen: list[tuple[int, Sighting]] = [(p, s) for p in _each_event(ordered, positions) for s in ordered[p].values]
+        traveller.see(time, seen)
+        fired = -1
+        for position, sighting in seen:
+            if position != fired and (found := traveller.journey_to(time, sighting)):
+                journey, origin = found
+                fired = position
+                yield Firing(time, position, journey.speed_kmh, journey=journey, origin=origin)

@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 
 from loader.clock import rfc3339
 from loader.detection.model import CompiledCorrelation, CompiledRule, Condition, CorrelationRule, Rule, Suppression
+from loader.detection.places import Place, static_places
 from loader.detection.report import RunReport
 from loader.detection.run import RunOptions, run_once
 
@@ -89,6 +90,16 @@ MONOTONE: tuple[AnyRule, ...] = (
     _correlation("places", "value_count", 1200, FAIL, condition=Condition({"gte": 3}, ("cloud.region",))),
     _correlation("bytes", "value_sum", 1200, USE, group_by=(), condition=Condition({"gte": 40}, ("cloud.account.id",))),
     _correlation("both", "temporal", 900, MAKE, USE),
+    _correlation(
+        "travel",
+        "impossible_travel",
+        3600,
+        USE,
+        MAKE,
+        condition=Condition({}, ("cloud.region",)),
+        extra={"distance_km": 500, "speed_kmh": 1000},
+        places=static_places({name: Place(0, east, 10) for name, east in (("a", 0), ("b", 3), ("c", 9))}),
+    ),
     _correlation("ordered", "temporal_ordered", 900, MAKE, FAIL, USE),
     _correlation("chain", "temporal_ordered", 1800, _BURST, MAKE),
     # Groups by less than what it consumes does, so that no single event tells its group.

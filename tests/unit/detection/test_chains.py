@@ -88,6 +88,33 @@ def test_our_own_types_are_kept_with_what_they_say(tmp_path: Path, kind: str) ->
     assert one.extra == {"baseline": "28d"}
 
 
+TRAVEL = {
+    "type": "impossible_travel",
+    "rules": ["failed"],
+    "group-by": ["userIdentity.arn"],
+    "timespan": "12h",
+    "distance_km": 500,
+    "speed_kmh": 1000,
+    "condition": {"field": "sourceIPAddress"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"distance_km": None}, "distance_km"),
+        ({"speed_kmh": "fast"}, "speed_kmh"),
+        ({"speed_kmh": 0}, "speed_kmh"),
+        ({"condition": {"gte": 1}}, "field"),
+        ({"condition": {"field": ["sourceIPAddress", "awsRegion"]}}, "field"),
+    ],
+)
+def test_a_journey_needs_its_limits_and_one_field(tmp_path: Path, change: Any, said: str) -> None:
+    assert not pack_of(tmp_path, TRAVEL).errors
+    (problem,) = pack_of(tmp_path, {**TRAVEL, **change}).errors
+    assert said in problem.message
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -13,7 +13,7 @@ from loader.project import home, rules_dir
 @cache
 def coverage() -> PackCoverage:
     pack = compile_rules(load_rules([rules_dir()]))
-    return cover([entry.rule for entry in (*pack.alerting, *pack.base_rules)], read_targets())
+    return cover(pack.known, read_targets())
 
 
 def test_the_committed_page_is_the_one_the_rules_make() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loader.detection.places import Place, Sighting, distance_km
 from loader.detection.window import Occurrence, Window, firings, in_order
 
 RULES = ("a", "b", "c")
@@ -45,7 +46,20 @@ def _fires(window: Window, event: Occurrence, all_: Sequence[Occurrence]) -> boo
         # Of events at one time the last stands for them.
         last = max(o.id for o in all_ if o.time == event.time)
         return event.id == last and len(before_it) >= window.minimum and _compare(window, len(before_it))
+    if window.type == "impossible_travel":
+        here = [value for o in _one_each(inside) if o.id == event.id for value in o.values]
+        return any(
+            _impossible(window, there.place, one.place, event.time - o.time)
+            for one in here
+            for o in _one_each(inside)
+            for there in o.values
+        )
     return _compare(window, _measure(window, inside))
+
+
+def _impossible(window: Window, one: Place, other: Place, milliseconds: int) -> bool:
+    far = distance_km(one, other)
+    return far >= window.distance_km and far * 3_600_000 > window.speed_kmh * milliseconds
 
 
 def _measure(window: Window, inside: Sequence[Occurrence]) -> Fraction | float | int | None:
@@ -114,14 +128,17 @@ def _compare(window: Window, measure: Fraction | float | int | None) -> bool:
 
 
 NUMERIC = ("value_sum", "value_avg", "value_median", "value_percentile")
-TYPES = ("event_count", "value_count", *NUMERIC, "temporal", "temporal_ordered", "new_terms", "spike", "absence")
+OURS = ("new_terms", "spike", "absence", "impossible_travel")
+TYPES = ("event_count", "value_count", *NUMERIC, "temporal", "temporal_ordered", *OURS)
+#: Towns along a line, 300 km from one to the next, and one on the other side of the world.
+TOWNS = [Sighting(f"a{n}", Place(0, n * 2.698, 0)) for n in range(5)] + [Sighting("far", Place(0, 180, 40))]
 
 
 @st.composite
 def windows(draw: st.DrawFn) -> Window:
     kind = draw(st.sampled_from(TYPES))
     operators = draw(st.lists(st.sampled_from(["gt", "gte", "lt", "lte", "eq", "neq"]), max_size=2, unique=True))
-    if kind not in ("temporal", "temporal_ordered", "new_terms", "spike", "absence") and not operators:
+    if kind not in ("temporal", "temporal_ordered", *OURS) and not operators:
         operators = ["gte"]
     return Window(
         type=kind,
@@ -131,12 +148,17 @@ def windows(draw: st.DrawFn) -> Window:
         percentile=draw(st.sampled_from([1.0, 50.0, 90.0, 99.9, 100.0])),
         baseline=draw(st.integers(1, 15)),
         minimum=draw(st.integers(1, 3)),
+        distance_km=draw(st.sampled_from([200, 500, 1000])),
+        # Times here are milliseconds: some pairs are possible within the span, some are not.
+        speed_kmh=draw(st.sampled_from([1e8, 3e8, 9e8])),
     )
 
 
 @st.composite
 def histories(draw: st.DrawFn, window: Window) -> list[Occurrence]:
-    terms = st.integers(-3, 6) if window.type in NUMERIC else st.sampled_from("xyz")
+    terms: st.SearchStrategy = st.integers(-3, 6) if window.type in NUMERIC else st.sampled_from("xyz")
+    if window.type == "impossible_travel":
+        terms = st.sampled_from(TOWNS)
     found = []
     for number in range(draw(st.integers(0, 14))):
         time = draw(st.integers(0, 30))
@@ -152,7 +174,9 @@ def test_every_type_fires_exactly_where_the_definition_says(data: st.DataObject)
     window = data.draw(windows())
     history = data.draw(histories(window))
     shuffled = in_order(
-        data.draw(st.permutations(history)) if window.type not in ("value_count", *NUMERIC) else history
+        data.draw(st.permutations(history))
+        if window.type not in ("value_count", "impossible_travel", *NUMERIC)
+        else history
     )
     got = [(firing.time, shuffled[firing.position].id) for firing in firings(window, shuffled)]
     assert len(got) == len(set(got)), "an event fired twice"
@@ -255,6 +279,7 @@ def test_an_extended_order_takes_either_branch() -> None:
         (Window("new_terms", 0, baseline=5), False),
         (Window("spike", 1, {"gte": 3}, baseline=5), False),
         (Window("absence", 1), False),
+        (Window("impossible_travel", 1, distance_km=1, speed_kmh=1), True),
     ],
 )
 def test_only_what_lateness_cannot_refute_fires_at_once(window: Window, monotone: bool) -> None:

@@ -13,6 +13,7 @@ from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, 
 from loader.cli.rules_backtest import backtest_command
 from loader.cli.rules_coverage import coverage_command, new_command
 from loader.cli.rules_deploy import apply_command, plan_command
+from loader.cli.rules_export import export_command
 from loader.clock import SystemClock
 from loader.detection.compile import Pack, compile_rules
 from loader.detection.lint import check
@@ -237,4 +238,5 @@ command.add_command(plan_command)
 command.add_command(apply_command)
 command.add_command(backtest_command)
 command.add_command(coverage_command)
+command.add_command(export_command)
 command.add_command(new_command)

@@ -1,0 +1,115 @@
+"""``siem rules export``: the rules in the terms of another scheduler, and what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from loader.cli.detect import rules_option, variables_option
+from loader.cli.output import LEVEL_STYLES, error_console, print_json, shown_path
+from loader.detection.compile import compile_rules, load_variables
+from loader.detection.export.alerting import AlertingOptions, alerting_monitor
+from loader.detection.export.bundle import bundle, write_file, write_folder
+from loader.detection.export.collect import Selection, collect
+from loader.detection.export.model import TARGETS, Document, Export, Node, Target
+from loader.detection.load import load_rules, timespan
+from loader.detection.model import Level
+from loader.project import rules_dir
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> int:
+    try:
+        return timespan(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("export")
+@click.option("--to", "target", required=True, type=click.Choice(TARGETS), help="What the rules are for.")
+@rules_option
+@variables_option
+@click.option("--rule", "names", multiple=True, metavar="NAME", help="Only this rule, by name or id (repeatable).")
+@click.option("--tag", "tags", multiple=True, help="Only rules with this tag; attack.t1098* takes all that begin so.")
+@click.option("--level", type=click.Choice(list(LEVEL_STYLES)), help="Only this severity and above.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A folder (ending with / or there already) for a file a rule, or one file.  [default: standard output]",
+)
+@click.option(
+    "--every", default=1, show_default=True, type=click.IntRange(1, 1440), help="Minutes between runs of a rule."
+)
+@click.option(
+    "--lateness",
+    default="1h",
+    show_default=True,
+    metavar="TIMESPAN",
+    callback=_seconds,
+    help="How late an event may arrive and still be seen (CloudTrail delivers within 15 minutes as a rule).",
+)
+@click.option("--channel", metavar="ID", help="alerting: notify this notification channel.")
+@click.option("--strict", is_flag=True, help="End with exit code 1 if any chosen rule is not exported.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the summary as one JSON object; it holds the export, too, unless --output is given.",
+)
+def export_command(
+    target: Target,
+    folders: tuple[Path, ...],
+    variables: Path | None,
+    names: tuple[str, ...],
+    tags: tuple[str, ...],
+    level: Level | None,
+    output: Path | None,
+    every: int,
+    lateness: int,
+    channel: str | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Write the rules for another scheduler, for those who do not run `siem detect`.
+
+    Each target can do less than `siem detect`: what differs is written into the export (docs/exporting.md), and a rule
+    that a target cannot express is refused with file, line and reason. Standard error tells how many were.
+
+    \b
+    alerting       OpenSearch Alerting monitors, one JSON object each
+    """
+    rules = load_rules(folders or (rules_dir(),))
+    pack = compile_rules(rules, variables=load_variables(variables) if variables else None)
+    selection = Selection(names, tags, level)
+    exporters: dict[str, Callable[[Node], Document]] = {
+        "alerting": lambda node: alerting_monitor(node, AlertingOptions(every, lateness, channel)),
+    }
+    export = collect(target, rules, pack, selection, exporters[target])
+    folder = output is not None and (output.is_dir() or str(output).endswith("/"))
+    _write(export, output, folder=folder, as_json=as_json)
+    if as_json:
+        print_json(export.as_dict(bodies=output is None))
+    _summarise(export, output)
+    if (strict and export.refused) or not export.documents:
+        raise click.exceptions.Exit(1)
+
+
+def _write(export: Export, output: Path | None, *, folder: bool, as_json: bool) -> None:
+    if output is None:
+        if not as_json:
+            click.echo(bundle(export), nl=False)
+    elif folder:
+        write_folder(export, output)
+    else:
+        write_file(export, output)
+
+
+def _summarise(export: Export, output: Path | None) -> None:
+    screen = error_console()
+    for refusal in export.refused:
+        screen.print(shown_path(str(refusal)), markup=False)
+        if refusal.hint:
+            screen.print(f"  next {refusal.hint}", markup=False)
+    place = f" to {output}" if output else ""
+    screen.print(f"{len(export.documents)} rules exported{place}, {len(export.refused)} refused", markup=False)

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import UNSET
 
 from loader.logtypes.cloudtrail_actor import read_actor
-from loader.logtypes.cloudtrail_build import Parts, finish
+from loader.logtypes.cloudtrail_build import finish
 from loader.logtypes.cloudtrail_complete import LEAVES_FREE, render
 from loader.logtypes.cloudtrail_identity import NOBODY
 from loader.logtypes.cloudtrail_insight import InsightPart, insight_of
@@ -79,23 +79,70 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     """
     record = decode_record(raw)
     unknown = () if len(encode(record)) == len(raw) else _read_unknown(record, raw)  # see `is_plain`
-    identity, details = record.user_identity, record.tls_details
-    actor, user_identity = (NOBODY, b"") if identity is NO_PAYLOAD else read_actor(bytes(identity))
-    tls = NO_TLS if details is NO_PAYLOAD else read_tls(bytes(details))
     moment = parse_time(record.event_time)
     if moment is None or not moment.exact:
         raise OddPayloadError
     if (record.resources is not UNSET or record.addendum is not UNSET) and leaves_something(record):
         raise OddPayloadError
+    request, response, additional, more, insight, payloads = _read_payloads(record, moment)
+    stored: list[bytes] = []
+    leaves: list[bytes] = []
+    for payload in payloads:
+        stored.append(payload.stored)
+        leaves.append(payload.leaves)
+    tls, actor, user_identity = NO_TLS, NOBODY, b""
+    if record.tls_details is not NO_PAYLOAD:
+        tls = read_tls(bytes(record.tls_details))
+        if tls.leaves_json:
+            leaves.append(tls.leaves_json)
+    if record.user_identity is not NO_PAYLOAD:
+        actor, user_identity = read_actor(bytes(record.user_identity))
+        if actor.leaves_json:
+            leaves.append(actor.leaves_json)
+        if actor.stored:
+            stored.append(actor.stored)
+    if unknown:
+        leaves += [payload.leaves for payload in unknown]
+        stored.append(b'"other":{%b}' % b",".join([payload.stored for payload in unknown]))
+    if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
+        raise OddPayloadError
+    return finish(
+        raw,
+        record,
+        moment,
+        origin,
+        actor,
+        user_identity,
+        tls,
+        request,
+        response,
+        additional,
+        more,
+        insight,
+        payloads,
+        stored,
+        leaves,
+        record.error_code,
+        record.error_message,
+    )
+
+
+def _read_payloads(
+    record: Record, moment: Moment
+) -> tuple[Payload, Payload, Payload, Payload, InsightPart | None, list[Payload]]:
+    """Return the payloads in which something is looked up, the Insight, and all payloads there are."""
     request = response = additional = more = ABSENT
     insight = None
+    payloads: list[Payload] = []
     if record.request_parameters is not NO_PAYLOAD:
         request = read_request(bytes(record.request_parameters))
+        payloads.append(request)
     if record.response_elements is not NO_PAYLOAD:
         response = read_response(bytes(record.response_elements))
+        payloads.append(response)
     if record.additional_event_data is not NO_PAYLOAD:
         additional = read_additional(bytes(record.additional_event_data))
-    payloads = [payload for payload in (request, response, additional) if payload is not ABSENT]
+        payloads.append(additional)
     if not (
         record.service_event_details is NO_PAYLOAD
         and record.insight_details is NO_PAYLOAD
@@ -103,40 +150,7 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
         and record.edge_device_details is NO_PAYLOAD
     ):
         more, insight = _read_more(record, moment, payloads)
-    stored = [payload.stored for payload in payloads]
-    leaves = [payload.leaves for payload in payloads]
-    if tls.leaves_json:
-        leaves.append(tls.leaves_json)
-    if actor.leaves_json:
-        leaves.append(actor.leaves_json)
-    if actor.stored:
-        stored.append(actor.stored)
-    if unknown:
-        leaves += [payload.leaves for payload in unknown]
-        stored.append(b'"other":{%b}' % b",".join([payload.stored for payload in unknown]))
-    if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
-        raise OddPayloadError
-    return finish(
-        Parts(
-            record,
-            moment,
-            origin,
-            actor,
-            user_identity,
-            tls,
-            request,
-            response,
-            additional,
-            more,
-            insight,
-            payloads,
-            stored,
-            leaves,
-            record.error_code,
-            record.error_message,
-        ),
-        raw,
-    )
+    return request, response, additional, more, insight, payloads
 
 
 def _read_unknown(record: Record, raw: bytes) -> list[Payload]:

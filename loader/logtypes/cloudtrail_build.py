@@ -6,10 +6,11 @@ Most parts come as JSON already and are joined; only what is new in a record is 
 from __future__ import annotations
 
 from binascii import b2a_base64
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, UnsetType, structs
 
 from loader.logtypes.cloudtrail_identity import Actor, User, UserName, related_names
 from loader.logtypes.cloudtrail_insight import InsightPart
@@ -17,7 +18,6 @@ from loader.logtypes.cloudtrail_outcome import outcome
 from loader.logtypes.cloudtrail_parts import (
     NO_ADDRESS,
     Address,
-    Call,
     Origin,
     Output,
     Tls,
@@ -72,36 +72,6 @@ class _ConsoleData(Output):
     login_to: Text
 
 
-class Parts(Struct, gc=False):
-    """A record's parts, ready for the document.
-
-    ``identity`` is ``aws.cloudtrail.user_identity``. ``request`` to ``details`` are the payloads in which something is
-    looked up, ``payloads`` are all. ``stored`` are the members of ``aws.cloudtrail.flattened``, ``leaves`` the leaves
-    as JSON strings, both without commas at the ends. ``error_code`` and ``error_message`` are the record's of any
-    type. ``kept`` says whether parts may be remembered.
-    """
-
-    record: Record
-    moment: Moment
-    origin: Origin
-    actor: Actor
-    identity: bytes
-    tls: Tls
-    request: Payload
-    response: Payload
-    additional: Payload
-    details: Payload
-    insight: InsightPart | None
-    payloads: list[Payload]
-    stored: list[bytes]
-    leaves: list[bytes]
-    error_code: Any
-    error_message: Any
-    tags: list[str] | None = None
-    truncated: list[str] | None = None
-    kept: bool = True
-
-
 def derive_id(record: bytes) -> str:
     """Return a document's ``_id``: base64url of BLAKE2b-128 over the compact record and nothing else."""
     digest = blake2b(record, digest_size=16).digest()
@@ -111,94 +81,67 @@ def derive_id(record: bytes) -> str:
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
-def finish(parts: Parts, record: bytes) -> Rendered:
-    """Return the rendered document of ``parts``; ``record`` is the compact record, for its id."""
-    moment, believed = parts.moment, parts.origin.believed
-    day = moment.day
-    if believed is not None and not believed.first <= moment.text[:SECONDS] <= believed.last:
+def finish(
+    raw: bytes,
+    record: Record,
+    moment: Moment,
+    origin: Origin,
+    actor: Actor,
+    identity: bytes,
+    tls: Tls,
+    request: Payload,
+    response: Payload,
+    additional: Payload,
+    details: Payload,
+    insight: InsightPart | None,
+    payloads: Iterable[Payload],
+    stored: list[bytes],
+    leaves: list[bytes],
+    error_code: Any,
+    error_message: Any,
+    *,
+    tags: tuple[str, ...] = (),
+    truncated: Sequence[str] = (),
+    kept: bool = True,
+) -> Rendered:
+    """Return the document of a record's parts: one line of JSON, its id and its day.
+
+    ``raw`` is the compact record, for its id. ``identity`` is ``aws.cloudtrail.user_identity``. ``request`` to
+    ``details`` are the payloads in which something is looked up, ``payloads`` are all. ``stored`` are the members of
+    ``aws.cloudtrail.flattened``, ``leaves`` the leaves as JSON strings, both without commas at the ends. ``error_code``
+    and ``error_message`` are the record's of any type. ``kept`` says whether parts may be remembered.
+    """
+    text, day, believed = moment.text, moment.day, origin.believed
+    if believed is not None and not believed.first <= text[:SECONDS] <= believed.last:
         day = "misdated"
-        parts.tags = [*(parts.tags or ()), day]
-    return Rendered(day, derive_id(record), build(parts), moment.text)
-
-
-def build(parts: Parts) -> bytes:
-    """Return the document as one line of JSON."""
-    record, actor, origin, tls, insight = parts.record, parts.actor, parts.origin, parts.tls, parts.insight
-    request, response = parts.request, parts.response
-    address, agent = NO_ADDRESS, b""
+        tags += (day,)
+    action, address, agent = record.event_name, NO_ADDRESS, b""
     if record.source_ip_address is not UNSET:
-        address = (address_of if parts.kept else address_of.__wrapped__)(record.source_ip_address)
+        address = (address_of if kept else address_of.__wrapped__)(record.source_ip_address)
     if record.user_agent is not UNSET:
-        agent = (agent_of if parts.kept else agent_of.__wrapped__)(record.user_agent)
-    call = _call(parts)
-    user, names, more = actor.user_json, actor.related_json, b""
-    if request.telling or response.telling or record.event_name == "UserAuthentication":
-        user, names = _people(record, actor, request.value, response.value, parts.additional.value)
-        user += _group(record, request.value, response.value)
-        more = _hashes(request.value, response.value)
-    hosts = address.hosts + tls.hosts + actor.hosts
-    for payload in parts.payloads:
-        if payload.instances:
-            hosts += payload.instances
-    if hosts or record.resources:
-        more = _hosts(hosts, record) + more
-    related = names + (_ips(address, parts.details.value) if parts.details.telling else address.related) + more
-    siem = call.siem + actor.session
-    if parts.truncated:
-        siem += member(b"truncated", parts.truncated)
-    # Every member has a comma before it; the first of an object must not.
-    return b"".join(
-        (
-            b'{"@timestamp":"',
-            parts.moment.text.encode(),
-            b'"',
-            member(b"tags", parts.tags) if parts.tags else b"",
-            call.event,
-            b',"id":%b' % encode(record.event_id) if record.event_id is not UNSET else b"",
-            origin.event,
-            insight.window if insight is not None else b"",
-            call.cloud,
-            user,
-            actor.service,
-            address.source,
-            agent,
-            tls.tls,
-            b',"related":{%b}' % related[1:] if related else b"",
-            origin.log,
-            b',"siem":{%b}' % siem[1:] if siem else b"",
-            origin.s3,
-            b'"flattened":{',
-            b",".join(parts.stored),
-            b"}",
-            call.trail,
-            _trail(record),
-            tls.trail,
-            parts.identity,
-            insight.trail if insight is not None else b"",
-            _console_login(parts.additional.value) if record.event_name == "ConsoleLogin" else b"",
-            b',"leaves":[',
-            b",".join(parts.leaves),
-            b"]}}}",
-        )
-    )
-
-
-def _call(parts: Parts) -> Call:
-    """Return what repeats from call to call: most of ``event``, ``cloud``, and members of ``aws.cloudtrail``."""
-    record, insight = parts.record, parts.insight
-    source, action = record.event_source, record.event_name
-    if insight is not None:
-        source, action = insight.source or source, insight.name or action
-        stated = "unknown"
+        agent = (agent_of if kept else agent_of.__wrapped__)(record.user_agent)
+    if insight is None:
+        source, name = record.event_source, action
+        told = response.value
+        if (
+            error_code is UNSET
+            and error_message is UNSET
+            and details is ABSENT
+            and not response.telling
+            and (type(told) is not dict or action not in told)
+        ):
+            stated = "success"
+        else:
+            stated = outcome(action, error_code, error_message, told, details.value)
     else:
-        stated = _outcome(parts)
-    return (kept_call if parts.kept else make_call)(
+        source, name, stated = insight.source or record.event_source, insight.name or action, "unknown"
+    call = (kept_call if kept else make_call)(
         insight is not None,
-        bool(parts.error_code),
+        bool(error_code),
         stated,
         source,
-        action,
-        parts.actor.account,
+        name,
+        actor.account,
         record.aws_region,
         record.event_version,
         record.event_category,
@@ -211,25 +154,63 @@ def _call(parts: Parts) -> Call:
         record.vpc_endpoint_id,
         record.vpc_endpoint_account_id,
     )
-
-
-def _outcome(parts: Parts) -> str:
-    response, details = parts.response, parts.details
-    told = response.value
-    if (
-        parts.error_code is UNSET
-        and parts.error_message is UNSET
-        and details is ABSENT
-        and not response.telling
-        and (type(told) is not dict or parts.record.event_name not in told)
-    ):
-        return "success"
-    return outcome(parts.record.event_name, parts.error_code, parts.error_message, told, details.value)
+    user, related, more = actor.user_json, actor.related_json, b""
+    if request.telling or response.telling or action == "UserAuthentication":
+        user, related = _people(record, actor, request.value, response.value, additional.value)
+        user += _group(record, request.value, response.value)
+        more = _hashes(request.value, response.value)
+    hosts = address.hosts + tls.hosts + actor.hosts
+    for payload in payloads:
+        if payload.instances:
+            hosts += payload.instances
+    if hosts or record.resources:
+        more = _hosts(hosts, record) + more
+    related += (_ips(address, details.value) if details.telling else address.related) + more
+    siem = call.siem + actor.session
+    if truncated:
+        siem += member(b"truncated", truncated)
+    # Every member has a comma before it; the first of an object must not.
+    body = b"".join(
+        (
+            b'{"@timestamp":"',
+            text.encode(),
+            b'"%b' % member(b"tags", tags) if tags else b'"',
+            call.event,
+            b',"id":%b' % encode(record.event_id) if record.event_id is not UNSET else b"",
+            origin.event,
+            b"" if insight is None else insight.window,
+            call.cloud,
+            user,
+            actor.service,
+            address.source,
+            agent,
+            tls.tls,
+            b',"related":{%b}' % related[1:] if related else b"",
+            origin.log,
+            b',"siem":{%b}' % siem[1:] if siem else b"",
+            origin.s3,
+            b'"flattened":{',
+            b",".join(stored),
+            b"}",
+            call.trail,
+            _trail(record),
+            tls.trail,
+            identity,
+            b"" if insight is None else insight.trail,
+            _console_login(additional.value) if action == "ConsoleLogin" else b"",
+            b',"leaves":[',
+            b",".join(leaves),
+            b"]}}}",
+        )
+    )
+    return Rendered(day, derive_id(raw), body, text)
 
 
 def _trail(record: Record) -> bytes:
     """Return the members of ``aws.cloudtrail`` that are new in each record."""
     if record.resources is UNSET and record.error_message is UNSET and record.addendum is UNSET:
+        if record.error_code is UNSET and record.shared_event_id is UNSET:
+            return b',"request_id":%b' % encode(record.request_id) if record.request_id is not UNSET else b""
         return members(_Trail(record.request_id, record.shared_event_id, record.error_code, UNSET, UNSET, UNSET))
     resources: list[_Resource] | UnsetType = UNSET
     if record.resources:

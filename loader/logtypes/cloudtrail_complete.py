@@ -7,22 +7,22 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct, structs
 
 from loader.errors import RecordError
 from loader.logtypes.cloudtrail_actor import read_actor
-from loader.logtypes.cloudtrail_build import Parts, finish
+from loader.logtypes.cloudtrail_build import finish
 from loader.logtypes.cloudtrail_identity import NOBODY, Actor, actor_of
-from loader.logtypes.cloudtrail_insight import insight_of
+from loader.logtypes.cloudtrail_insight import InsightPart, insight_of
 from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, read_tls, tls_of
 from loader.logtypes.cloudtrail_payload import ABSENT, READERS, Payload, make_payload
-from loader.logtypes.cloudtrail_record import NO_PAYLOAD, PAYLOADS, Identity, TlsDetails, encode
+from loader.logtypes.cloudtrail_record import NO_PAYLOAD, PAYLOADS, Identity, Record, TlsDetails, encode
 from loader.logtypes.cloudtrail_salvage import DEEPEST, Salvage, compact, repair, take_apart, take_out
 from loader.logtypes.leaves import UNUSUAL, CuttingLeaves, Leaves, escape_key
 from loader.logtypes.model import Rendered
 from loader.logtypes.residue import LONGEST_KEY, quoted, stored, write_json
 from loader.logtypes.shorten import LONGEST_KEYWORD, shorten
-from loader.logtypes.times import LONGEST_TIME, parse_time
+from loader.logtypes.times import LONGEST_TIME, Moment, parse_time
 
 #: Leaves may take this many times the record's own length, and this many characters more.
 _LEAVES_FACTOR: Final = 8
@@ -39,22 +39,41 @@ def render(raw: bytes, origin: Origin, *, carefully: bool = False) -> Rendered:
         RecordError: it can never become one; ``kind`` says why.
     """
     repaired = repair(raw)
-    tags = None if repaired is raw else ["invalid_unicode"]
+    tags = () if repaired is raw else ("invalid_unicode",)
     record_json = compact(repaired)
     identifying = record_json if repaired is raw else _identifying(raw, record_json)
     if len(record_json) <= LONGEST_KEYWORD:
         leaves = Leaves()
-        parts = _parts(record_json, origin, leaves, tags, carefully=carefully)
+        parts = _parts(record_json, origin, leaves, carefully=carefully)
         if sum(map(len, parts.leaves)) <= LEAVES_FREE:
-            return finish(parts, identifying)
+            return finish(identifying, *structs.astuple(parts), tags=tags)
     cutting = CuttingLeaves(_LEAVES_FACTOR * len(record_json) + LEAVES_FREE)
-    parts = _parts(record_json, origin, cutting, tags, carefully=True)
-    parts.truncated = list(cutting.cut)
-    parts.kept = False
-    return shorten(finish(parts, identifying))
+    parts = _parts(record_json, origin, cutting, carefully=True)
+    return shorten(finish(identifying, *structs.astuple(parts), tags=tags, truncated=tuple(cutting.cut), kept=False))
 
 
-def _parts(record_json: bytes, origin: Origin, leaves: Leaves, tags: list[str] | None, *, carefully: bool) -> Parts:
+class _Parts(Struct, gc=False):
+    """A record's parts, ready for the document: what :func:`finish` takes."""
+
+    record: Record
+    moment: Moment
+    origin: Origin
+    actor: Actor
+    identity: bytes
+    tls: Tls
+    request: Payload
+    response: Payload
+    additional: Payload
+    details: Payload
+    insight: InsightPart | None
+    payloads: Iterable[Payload]
+    stored: list[bytes]
+    leaves: list[bytes]
+    error_code: Any
+    error_message: Any
+
+
+def _parts(record_json: bytes, origin: Origin, leaves: Leaves, *, carefully: bool) -> _Parts:
     salvage = take_apart(record_json, carefully=carefully)
     record, members = salvage.record, salvage.members
     moment = parse_time(record.event_time) if len(record.event_time) <= LONGEST_TIME else None
@@ -79,7 +98,7 @@ def _parts(record_json: bytes, origin: Origin, leaves: Leaves, tags: list[str] |
     found = [payload.leaves for payload in payloads.values() if payload.leaves]
     is_lake = "insightState" in members or "insightType" in members
     details = salvage.value("insightDetails")
-    return Parts(
+    return _Parts(
         record,
         moment,
         origin,
@@ -91,12 +110,11 @@ def _parts(record_json: bytes, origin: Origin, leaves: Leaves, tags: list[str] |
         payloads.get("additional_event_data", ABSENT),
         payloads.get("service_event_details", ABSENT),
         insight_of(details, salvage.residue if is_lake else {}, moment),
-        list(payloads.values()),
+        payloads.values(),
         [payload.stored for payload in payloads.values()] + more,
         [*found, rest] if rest else found,
         record.error_code if record.error_code is not UNSET else salvage.value("errorCode"),
         record.error_message if record.error_message is not UNSET else salvage.value("errorMessage"),
-        tags,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -18,6 +17,13 @@ _TIME: Final = re.compile(
 #: ``…_20230710T1145Z_…`` in an object's key: when CloudTrail delivered it, in UTC.
 #: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
 _DELIVERY: Final = re.compile(r"_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)Z_", re.ASCII)
+
+_SIXTY: Final = tuple(f"{number:02d}" for number in range(60))
+_HOURS: Final = frozenset(f"{hour}:" for hour in _SIXTY[:24])
+_MINUTES_AND_SECONDS: Final = frozenset(f"{minute}:{second}Z" for minute in _SIXTY for second in _SIXTY)
+#: ``2023-07-10T`` → ``2023.07.10``, of dates that were seen.
+_dates: Final[dict[str, str]] = {}
+_DATES_KEPT: Final = 1024
 
 _BEFORE_DELIVERY: Final = timedelta(days=7)
 _AFTER_DELIVERY: Final = timedelta(hours=1)
@@ -45,21 +51,29 @@ class Window(Struct, frozen=True, gc=False):
     last: str
 
 
-@lru_cache(maxsize=4096)
 def parse_time(text: str) -> Moment | None:
-    """Return the moment that ``text`` names, ``None`` if it names none. Short texts only: they are remembered.
+    """Return the moment that ``text`` names, ``None`` if it names none. Short texts only: their parts are remembered.
 
     Understood are RFC 3339 and the basic form ``20230710T114500Z``, with any fraction and offset. Without an offset it
     is UTC, which is all that CloudTrail writes. What is finer than a nanosecond is cut.
     """
+    # The form of nearly all times: a date seen before, and whole seconds.
+    date = _dates.get(text[:11])
+    if date is not None and text[11:14] in _HOURS and text[14:] in _MINUTES_AND_SECONDS:
+        return Moment(text, date, exact=True)
     match = _EXACT.fullmatch(text)
     if match is None:
         return _parse_other(text)
-    day = _day_of(match.group(1))
-    return None if day is None else Moment(text, day, exact=True)
+    date = match.group(1)
+    day = _day_of(date)
+    if day is None:
+        return None
+    if len(_dates) >= _DATES_KEPT:
+        _dates.clear()
+    _dates[f"{date}T"] = day
+    return Moment(text, day, exact=True)
 
 
-@lru_cache(maxsize=1024)
 def _day_of(date: str) -> str | None:
     """Return ``2023.07.10`` of ``2023-07-10``, ``None`` if there is no such day."""
     try:

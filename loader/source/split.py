@@ -39,6 +39,8 @@ _decode_file = msgspec.json.Decoder(_LogFile).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
+#: What CloudTrail writes around the records of a file.
+_AROUND = b'{"Records":[]}'
 _FILE_HEAD = re.compile(rb'\{\s*"Records"\s*:\s*\[')
 #: Where the next record begins after one that cannot be read. Quotes inside a string are escaped: this is never inside.
 _NEXT_RECORD = re.compile(rb'(?:,\s*|\n[ \t\r]*)(?=\{\s*"eventVersion"\s*:)')
@@ -53,10 +55,9 @@ _BOUNDARY_BYTES = 64
 #: Where another value may begin after text that is no JSON: at the start of a line.
 _NEXT_LINE = re.compile(rb"\n(?=\s*[{\[])")
 _RAW_KEPT = 1 * 2**20
-#: Content denser in braces or commas than this is no log, and millions of tiny "records" in one list are a memory bomb:
-#: it is walked value by value instead. (Real records have about 300 and 40 bytes for one.)
-_MIN_BYTES_A_BRACE = 16
-_MIN_BYTES_A_COMMA = 6
+#: Content denser in commas than this is walked value by value: millions of tiny "records" in one list are a memory
+#: bomb. (Real records have a comma every 40 bytes.)
+_MIN_BYTES_A_COMMA = 20
 
 
 def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = False) -> Iterator[Piece | Broken]:
@@ -91,14 +92,16 @@ def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = Fals
 
 
 def _split_whole(buffer: bytearray, limits: Limits) -> Iterator[Piece | Broken] | None:
-    """Split a well-formed CloudTrail file; ``None`` if it is anything else."""
-    if buffer.count(b'"Records"') > 1:
-        return None  # perhaps inside a record, perhaps a second list: a key that comes twice hides its first value
-    if buffer.count(b"{") * _MIN_BYTES_A_BRACE > len(buffer) or buffer.count(b",") * _MIN_BYTES_A_COMMA > len(buffer):
+    """Split a file that is as CloudTrail writes it; ``None`` if it is anything else."""
+    if buffer.count(b",") * _MIN_BYTES_A_COMMA > len(buffer):
         return None
     try:
         records = _decode_file(buffer).Records
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+    # Nothing but the list may be in the file: a second one would hide the first, and so might anything around it.
+    rest = len(buffer) - len(_AROUND) - sum(map(len, records)) - max(0, len(records) - 1)
+    if rest and not buffer[-rest:].isspace():
         return None
     # One copy at a time: the list holds slices of the buffer, and all of them copied would be the object once more.
     return (

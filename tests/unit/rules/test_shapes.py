@@ -34,6 +34,7 @@ SERVICES = {
     "servicequotas": ("service-quotas",),
     "ses": ("ses", "sesv2"),
     "sso": ("sso-admin", "sso"),
+    "sms-voice": ("pinpoint-sms-voice-v2",),
     "states": ("stepfunctions",),
 }
 #: Events of S3 that are named otherwise than the operation.
@@ -74,6 +75,7 @@ S3_OWN = frozenset(
         "policy",
         "lifecycle",
         "logging",
+        "notification",
         "versioning",
         "replication",
         "encryption",

@@ -61,7 +61,8 @@ def run() -> None:
     """Run ``siem``: errors on purpose become a message and an exit code, anything else a short report."""
     logging.captureWarnings(True)
     try:
-        main(standalone_mode=False)
+        # Without standalone mode click returns the code of an `Exit` instead of ending the process with it.
+        sys.exit(main(standalone_mode=False))
     except SiemError as error:
         print_error(error)
         sys.exit(error.exit_code)

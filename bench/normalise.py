@@ -30,6 +30,7 @@ import orjson
 from generated_records import log_file, records
 from isal import igzip
 
+from loader.config import Settings
 from loader.errors import RecordError
 from loader.logtypes.cloudtrail import CLOUDTRAIL
 from loader.logtypes.model import ObjectContext
@@ -37,10 +38,10 @@ from loader.source.objects import Broken, Limits
 from loader.source.split import read_pieces
 
 _KEY = (
-    "AWSLogs/111111111111/CloudTrail/us-east-1/2023/07/10/"
-    "111111111111_CloudTrail_us-east-1_20230710T1200Z_0123456789abcdef.json.gz"
+    "AWSLogs/111111111111/CloudTrail/us-east-1/2023/07/13/"
+    "111111111111_CloudTrail_us-east-1_20230713T0005Z_0123456789abcdef.json.gz"
 )
-_BULK_BYTES = 8 * 2**20
+_BULK_BYTES = Settings().bulk_max_bytes
 _CHUNK = 2**20
 _REACH = {"plain": 2.0, "unknown_key": 2.6, "complete": 3.2}
 
@@ -60,7 +61,7 @@ def render(content: bytes, complete: bool) -> Work:
     body: list[bytes] = []
     size = 0
     heads: dict[str, bytes] = {}
-    context = ObjectContext("example-trail", _KEY, "2023-07-10T12:01:02.003Z")
+    context = ObjectContext("example-trail", _KEY, "2023-07-13T00:06:02.003Z")
     chunks = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
     normalise = CLOUDTRAIL.normalise
     for piece in read_pieces(chunks, Limits()):

@@ -5,11 +5,31 @@ from __future__ import annotations
 import threading
 from typing import Any, Final, Generic, TypeVar
 
+import msgspec
+
 from loader.identity.actor import actor_fields
 from loader.identity.model import Edge, Identity, Principal, first_principal, named_user
 from loader.identity.times import text_of
 
-Hint = dict[str, Any]
+
+class Hint(dict[str, Any]):
+    """``actor`` and ``session``, to stand under ``siem``. Shared between documents: nothing in it is ever changed."""
+
+    __slots__ = ("_members",)
+
+    def members(self) -> bytes:
+        """Return ``"chain":[...]},"actor":{...}``: the end of ``session``, and ``actor`` after it; made once."""
+        try:
+            return self._members
+        except AttributeError:
+            self._members: bytes = b'"chain":%b},"actor":%b' % (
+                _encode(self["session"]["chain"]),
+                _encode(self["actor"]),
+            )
+            return self._members
+
+
+_encode: Final = msgspec.json.Encoder().encode
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -18,7 +38,7 @@ _Value = TypeVar("_Value")
 _DIRECT: Final = frozenset({"IAMUser", "Root", "FederatedUser", "SAMLUser", "WebIdentityUser"})
 _MAX_STEPS: Final = 32
 #: Two callers of what looks like one session: nothing is said of it.
-_CONTESTED: Final[Hint] = {}
+_CONTESTED: Final = Hint()
 
 
 class _Recent(Generic[_Key, _Value]):
@@ -126,7 +146,7 @@ class ActorHints:
             if len(chain) > _MAX_STEPS:
                 continue
             actor = {**before["actor"], "certainty": "hint"}
-            self._note(current, {"actor": actor, "session": {"chain": chain}})
+            self._note(current, Hint(actor=actor, session={"chain": chain}))
             key = current.issued.access_key_id
             if key is not None:
                 todo.extend(self._waiting.pop(key) or ())
@@ -196,7 +216,7 @@ class ActorHints:
 
 def _hint_of(principal: Principal) -> Hint:
     label = principal.arn or principal.name or principal.id or principal.type
-    return {"actor": {**actor_fields(principal), "certainty": "certain"}, "session": {"chain": [label]}}
+    return Hint(actor={**actor_fields(principal), "certainty": "certain"}, session={"chain": [label]})
 
 
 def _either(known: Hint, new: Hint) -> Hint:

@@ -48,6 +48,8 @@ class Item(Struct, gc=False):
     body: bytes
     #: CloudWatch Logs' id of the event, where the record came through it.
     event_id: str | None = None
+    #: Whoever acted, as in :class:`loader.logtypes.model.Rendered`.
+    identity: bytes = b""
     #: How often the connection was lost while this item was sent alone.
     losses: int = 0
 

@@ -13,6 +13,7 @@ from loader.index.ledger import Ledger
 from loader.index.outcomes import Outcome
 from loader.index.parked import DeadLetter, DeadLetterOffice
 from loader.ingest.filters import Drop, keep_all
+from loader.ingest.hinting import Hinter
 from loader.ingest.lag import seconds_between
 from loader.ingest.report import ObjectReport
 from loader.ingest.route import is_trail_delivery, route
@@ -46,11 +47,11 @@ class _Batch:
 
     def add(self, item: Item) -> None:
         self.items.append(item)
-        self.size += len(item.body) + 120
+        self.size += len(item.body) + 400  # the action before it, and a hint
 
 
 class ObjectLoader:
-    """Loads objects, one call each. Safe to share between threads: it keeps no state between calls."""
+    """Loads objects, one call each. Safe to share between threads: all it keeps between calls are hints."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class ObjectLoader:
         limits: Limits,
         bulk_max_bytes: int,
         drop: Drop = keep_all,
+        hinter: Hinter | None = None,
     ) -> None:
         self._fetch = fetch
         self._writer = writer
@@ -73,6 +75,7 @@ class ObjectLoader:
         self._clock = clock
         self._limits = limits
         self._bulk_max_bytes = bulk_max_bytes
+        self._hinter = hinter or Hinter()
         self._drop = drop
 
     def load(self, ref: ObjectRef, content: bytes | None = None) -> ObjectReport:
@@ -155,6 +158,7 @@ class ObjectLoader:
                     batch.add(made)
                     issued += edges_of(made.raw)
                     if batch.size >= self._bulk_max_bytes:
+                        self._hinter.mark(batch.items, issued)
                         self._write(log_type, batch, context, report)
                         self._sessions.keep(ref, issued)
                         batch, issued = _Batch(), []
@@ -166,6 +170,7 @@ class ObjectLoader:
             report.counts.read += 1
             letters.append(DeadLetter(ref, "fetch", error.kind, str(error)))
         if batch.items:
+            self._hinter.mark(batch.items, issued)
             self._write(log_type, batch, context, report)
         self._sessions.keep(ref, issued)
         self._park(letters, report)
@@ -191,7 +196,7 @@ class ObjectLoader:
             )
         report.see(rendered.timestamp)
         index = log_type.index(rendered.day)
-        return Item(piece.number, piece.raw, index, rendered.id, rendered.body, piece.event_id)
+        return Item(piece.number, piece.raw, index, rendered.id, rendered.body, piece.event_id, rendered.identity)
 
     def _give_up(self, report: ObjectReport) -> DeadLetter:
         report.outcome, report.reason = "parked", "too_many_bad_records"
@@ -256,7 +261,10 @@ class ObjectLoader:
                 )
             else:
                 index = log_type.index(rendered.day)
-                again.append(Item(item.number, item.raw, index, rendered.id, rendered.body, item.event_id))
+                again.append(
+                    Item(item.number, item.raw, index, rendered.id, rendered.body, item.event_id, rendered.identity)
+                )
+        self._hinter.mark(again, ())
         return again, letters
 
     def _park(self, letters: list[DeadLetter], report: ObjectReport) -> None:

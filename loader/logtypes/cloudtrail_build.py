@@ -166,9 +166,7 @@ def finish(
     if hosts or record.resources:
         more = _hosts(hosts, record) + more
     related += (_ips(address, details.value) if details.telling else address.related) + more
-    siem = call.siem + actor.session
-    if truncated:
-        siem += member(b"truncated", truncated)
+    siem = call.siem + (member(b"truncated", truncated) if truncated else b"") + actor.session
     # Every member has a comma before it; the first of an object must not.
     body = b"".join(
         (
@@ -187,7 +185,6 @@ def finish(
             tls.tls,
             b',"related":{%b}' % related[1:] if related else b"",
             origin.log,
-            b',"siem":{%b}' % siem[1:] if siem else b"",
             origin.s3,
             b'"flattened":{',
             b",".join(stored),
@@ -200,10 +197,10 @@ def finish(
             _console_login(additional.value) if action == "ConsoleLogin" else b"",
             b',"leaves":[',
             b",".join(leaves),
-            b"]}}}",
+            b']}},"siem":{%b}}' % siem[1:] if siem else b"]}}}",
         )
     )
-    return Rendered(day, derive_id(raw), body, text)
+    return Rendered(day, derive_id(raw), body, text, identity)
 
 
 def _trail(record: Record) -> bytes:

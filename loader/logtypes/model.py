@@ -24,13 +24,16 @@ class Rendered(Struct, frozen=True, gc=False):
     """One document, ready for a bulk body.
 
     ``day`` is ``YYYY.MM.DD`` of the event's time in UTC, or ``misdated``. ``id`` is the derived ``_id``. ``body`` is
-    the document as one line of JSON (UTF-8, no newline). ``timestamp`` is ``@timestamp`` as written in the body.
+    the document as one line of JSON (UTF-8, no newline); ``siem`` is its last member and ``session`` the last of
+    ``siem``. ``timestamp`` is ``@timestamp`` as written in the body. ``identity`` is whoever acted, as a member of a
+    JSON object (``,"user_identity":{...}``) or empty, for those who look up more about him.
     """
 
     day: str
     id: str
     body: bytes
     timestamp: str
+    identity: bytes = b""
 
 
 #: ``(raw record, context, complete) -> document``; raises :class:`loader.errors.RecordError`. With ``complete`` the

@@ -37,10 +37,9 @@ def shorten(rendered: Rendered) -> Rendered:
     aws["cloudtrail"] = Raw(_encode(cloudtrail))
     document["aws"] = Raw(_encode(aws))
     siem = _decode(document["siem"]) if "siem" in document else {}
-    named = msgspec.json.decode(siem["truncated"]) if "truncated" in siem else []
-    siem["truncated"] = Raw(_encode([*named, *overlong]))
-    document["siem"] = Raw(_encode(siem))
-    return Rendered(rendered.day, rendered.id, _encode(document), rendered.timestamp)
+    named = msgspec.json.decode(siem.pop("truncated", Raw(b"[]")))
+    document["siem"] = Raw(_encode({"truncated": [*named, *overlong], **siem}))
+    return Rendered(rendered.day, rendered.id, _encode(document), rendered.timestamp, rendered.identity)
 
 
 def _shorten_object(members: dict[str, Raw], path: str, overlong: dict[str, list[str]]) -> dict[str, Raw]:

@@ -1,8 +1,10 @@
 """Servers for the run, and where the public sample logs are.
 
 ``SIEM_TEST_BACKEND`` decides who starts the servers: ``local`` (default: this project's own, no Docker needed) or
-``testcontainers``. Servers that run already are used instead when ``SIEM_TEST_OPENSEARCH_URL`` and
-``SIEM_TEST_AWS_ENDPOINT_URL`` name them; of those, only what is named like this project's own is ever deleted.
+``testcontainers``. ``SIEM_TEST_ENGINE`` names another engine or release for ``local`` to start (``make engines`` goes
+through them): ``opensearch-2``, ``elasticsearch-8`` or ``elasticsearch-9``. Servers that run already are used instead
+when ``SIEM_TEST_OPENSEARCH_URL`` and ``SIEM_TEST_AWS_ENDPOINT_URL`` name them; of those, only what is named like this
+project's own is ever deleted.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from typing import Any
 import boto3
 import pytest
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import RequestError
 
 from loader.config import Settings
 from loader.index.client import make_client
+from loader.index.templates import Template, apply, plan, read_templates
 from loader.local.aws import CREDENTIALS, REGION
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,11 +66,21 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 def _with_local_stack() -> Iterator[Servers]:
+    from loader.local import distribution
     from loader.local.stack import LocalStack
 
     settings = Settings()
     _remove_abandoned(settings)
-    stack = LocalStack(f"test-{os.getpid()}", settings=settings)
+    engine = os.environ.get("SIEM_TEST_ENGINE", "opensearch-3")
+    known = {
+        "opensearch-3": distribution.OPENSEARCH,
+        "opensearch-2": distribution.OPENSEARCH_2,
+        "elasticsearch-8": distribution.ELASTICSEARCH_8,
+        "elasticsearch-9": distribution.ELASTICSEARCH,
+    }
+    if engine not in known:
+        pytest.fail(f"SIEM_TEST_ENGINE is {engine!r}: it must be one of {', '.join(known)}", pytrace=False)
+    stack = LocalStack(f"test-{os.getpid()}", settings=settings, distribution=known[engine])
     status = stack.up()
     try:
         assert status.node.url is not None
@@ -172,12 +186,41 @@ def index_prefix(opensearch_client: OpenSearch) -> Iterator[str]:
     opensearch_client.indices.delete(index=f"{prefix}*", params={"ignore_unavailable": "true"})
 
 
-@pytest.fixture
-def templates(clean_cluster: OpenSearch) -> OpenSearch:
-    """The client, with this project's templates applied and no index."""
-    from loader.index.templates import apply, plan, read_templates
+@pytest.fixture(scope="session")
+def has_wildcard_type(opensearch_client: OpenSearch) -> bool:
+    """Elasticsearch's distribution without x-pack, the one that Maven Central has, lacks the ``wildcard`` type."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    try:
+        opensearch_client.indices.create(index=name, body={"mappings": {"properties": {"field": {"type": "wildcard"}}}})
+    except RequestError:
+        return False
+    opensearch_client.indices.delete(index=name)
+    return True
 
-    apply(clean_cluster, plan(clean_cluster, read_templates()))
+
+@pytest.fixture(scope="session")
+def project_templates(has_wildcard_type: bool) -> list[Template]:
+    """This project's templates. Where there is no ``wildcard`` type, a keyword that ignores case stands for it."""
+    listed = read_templates()
+    if has_wildcard_type:
+        return listed
+    return [Template(one.kind, one.name, _without_wildcard(one.body)) for one in listed]
+
+
+def _without_wildcard(body: Any) -> Any:
+    if isinstance(body, list):
+        return [_without_wildcard(entry) for entry in body]
+    if not isinstance(body, dict):
+        return body
+    if body.get("type") == "wildcard":
+        return {**body, "type": "keyword"}
+    return {key: _without_wildcard(value) for key, value in body.items()}
+
+
+@pytest.fixture
+def templates(clean_cluster: OpenSearch, project_templates: list[Template]) -> OpenSearch:
+    """The client, with this project's templates applied and no index."""
+    apply(clean_cluster, plan(clean_cluster, project_templates))
     return clean_cluster
 
 

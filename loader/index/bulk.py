@@ -15,8 +15,9 @@ from opensearchpy.exceptions import ConnectionTimeout, TransportError
 
 from loader.clock import Clock
 from loader.errors import ClusterError
+from loader.index.client import UnreadableAnswerError
 from loader.index.gate import IndexGate
-from loader.index.outcomes import Outcome, classify, error_of, of_error
+from loader.index.outcomes import Outcome, classify, error_of, items_of, of_error
 
 log = logging.getLogger(__name__)
 
@@ -136,22 +137,24 @@ class BulkWriter:
             return chosen, "timeout"
         except ClusterConnectionError as error:
             return self._after_lost_connection(items, chosen, verdicts, error)
+        except UnreadableAnswerError:
+            return chosen, "unreadable_answer"
         except TransportError as error:
             return self._after_refusal(items, chosen, verdicts, error)
         return self._read_answer(items, chosen, verdicts, answer)
 
     def _read_answer(
-        self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None], answer: dict[str, Any]
+        self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None], answer: Any
     ) -> tuple[list[int], str]:
-        answered = answer.get("items", [])
-        if len(answered) != len(chosen):
+        answered = items_of(answer, len(chosen))
+        if answered is None:
             # Nothing can be said about any of them: send again, what was written answers as a duplicate.
             return chosen, "incomplete_answer"
         again: list[int] = []
         why = ""
         held: HoldError | None = None
         for position, entry in zip(chosen, answered, strict=True):
-            outcome, kind, reason = classify(entry["create"])
+            outcome, kind, reason = classify(entry)
             if outcome is Outcome.RETRY:
                 again.append(position)
                 why = kind
@@ -199,10 +202,12 @@ class BulkWriter:
     def _wait_until_alive(self) -> bool:
         for attempt in range(self._backoff.attempts):
             try:
-                if self._client.ping():
+                self._client.transport.perform_request("HEAD", "/")
+                return True
+            except TransportError as error:
+                # Whoever refuses is there: serverless collections and some distributions have no root page.
+                if isinstance(error.status_code, int) and 400 <= error.status_code < 500:
                     return True
-            except TransportError:
-                pass
             self._clock.sleep(self._backoff.delay(attempt, self._rng))
         return False
 

@@ -5,11 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+from opensearchpy import OpenSearch, Transport, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
+from opensearchpy.exceptions import SerializationError, TransportError
 from opensearchpy.serializer import JSONSerializer
 
 from loader.config import Settings
 from loader.errors import ConfigError
+
+
+class UnreadableAnswerError(TransportError):
+    """The answer's status says success, and its body is no JSON: what became of the request is unknown.
+
+    A proxy in between answers so, with a page of its own.
+    """
+
+
+class _Transport(Transport):
+    """The library's transport, with one error tree: an answer that cannot be read is a failed request as well."""
+
+    def perform_request(self, *args: Any, **options: Any) -> Any:
+        try:
+            answer = super().perform_request(*args, **options)
+        except (SerializationError, ValueError) as error:  # ValueError: bytes that are no UTF-8, or no JSON
+            raise UnreadableAnswerError(200, "unreadable_answer", str(error)[:200]) from None
+        except ClusterConnectionError as error:
+            if isinstance(error.info, UnicodeDecodeError):  # the connection was fine, and its answer is no text
+                raise UnreadableAnswerError(200, "unreadable_answer", str(error.info)) from None
+            raise
+        if isinstance(answer, str) and answer:  # nothing that is asked for here is answered with text
+            raise UnreadableAnswerError(200, "unreadable_answer", answer[:200])
+        return answer
 
 
 class _FastSerializer(JSONSerializer):
@@ -42,6 +68,7 @@ def make_client(settings: Settings, *, pool: int = 8) -> OpenSearch:
         "http_compress": False,
         "pool_maxsize": pool,
         "serializer": _FastSerializer(),
+        "transport_class": _Transport,
         "connection_class": Urllib3HttpConnection,
     }
     if settings.cluster_url.startswith("https"):

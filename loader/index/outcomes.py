@@ -28,6 +28,9 @@ _REJECTED = frozenset(
         "parsing_exception",
         "x_content_parse_exception",
         "json_parse_exception",
+        "x_content_e_o_f_exception",
+        # Elasticsearch, with status 500, of a document that is no JSON object.
+        "not_x_content_exception",
     }
 )
 _RETRY = frozenset(
@@ -46,6 +49,19 @@ _RETRY = frozenset(
     }
 )
 _TERM_TOO_LONG = ("immense term", "max_bytes_length_exceeded", "bytes can be at most 32766")
+
+
+def items_of(answer: Any, count: int) -> list[dict[str, Any]] | None:
+    """Return what a bulk answer says of each of ``count`` documents that were sent with ``create``.
+
+    ``None`` if it does not say so of each: a proxy's page, or an answer to something else.
+    """
+    listed = answer.get("items") if isinstance(answer, dict) else None
+    if not isinstance(listed, list) or len(listed) != count:
+        return None
+    found = [entry.get("create") if isinstance(entry, dict) else None for entry in listed]
+    usable = [entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("status"), int)]
+    return usable if len(usable) == count else None
 
 
 def classify(item: dict[str, Any]) -> tuple[Outcome, str, str]:

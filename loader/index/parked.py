@@ -14,7 +14,7 @@ from opensearchpy.exceptions import TransportError
 from loader.clock import Clock, rfc3339
 from loader.errors import ClusterError
 from loader.index.identifiers import derived_id
-from loader.index.outcomes import error_of
+from loader.index.outcomes import error_of, items_of
 from loader.source.objects import ObjectRef
 
 PATTERN = "siem-dead-letters-*"
@@ -106,8 +106,10 @@ class DeadLetterOffice:
             )
         except TransportError as error:
             raise ClusterError(f"dead letters could not be written: {error.error}", where=index) from None
-        for item in answer["items"]:
-            entry = item["create"]
+        entries = items_of(answer, len(batch))
+        if entries is None:
+            raise ClusterError("the cluster does not say whether the dead letters were written", where=index)
+        for entry in entries:
             if entry.get("error") and entry.get("status") != 409:
                 kind, reason = error_of(entry["error"])
                 raise ClusterError(f"a dead letter could not be written: {kind}: {reason}", where=index)

@@ -98,6 +98,32 @@ ELASTICSEARCH = Distribution(
     },
 )
 
+#: The oldest releases that are supported, for compatibility tests. They hold a transport and nothing else besides the
+#: server itself; 2.19 needs the security manager, which Java 24 no longer has.
+OPENSEARCH_2 = Distribution(
+    flavour="opensearch",
+    group="org.opensearch.distribution.integ-test-zip",
+    version="2.19.3",
+    sha256="760530e522de0a9f06380d4a4a43dfd83c31fa8911f41745513ce715ed5dfd03",
+    packed=50 * MIB,
+    unpacked=55 * MIB,
+    java_minimum=17,
+    java_maximum=23,
+    settings=OPENSEARCH.settings,
+)
+
+ELASTICSEARCH_8 = Distribution(
+    flavour="elasticsearch",
+    group="org.elasticsearch.distribution.integ-test-zip",
+    version="8.18.0",
+    sha256="6d31acf7ab3496eaa7cfbdc410095d02ed2232cd26c214c0c69e4f7b3b2958b8",
+    packed=93 * MIB,
+    unpacked=107 * MIB,
+    java_minimum=17,
+    java_maximum=24,
+    settings=ELASTICSEARCH.settings,
+)
+
 
 def installed(distribution: Distribution, cache: Cache, *, full_jdk: bool, progress: Progress = silent) -> Path:
     """Return the folder of the unpacked server; download, verify and unpack it if it is not there yet.

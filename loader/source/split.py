@@ -9,38 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import msgspec
 
 from loader.errors import SourceError
 from loader.source.decompress import TrailingDataError, decompress
+from loader.source.envelope import unwrap
 from loader.source.objects import Broken, FetchError, Limits, Piece
-from loader.source.scan import skip_commas, skip_space, value_end
+from loader.source.scan import DenseError, Walk, is_dense, skip_commas, skip_space, value_end
+from loader.source.whole import RAW_KEPT, split_whole, too_large
 
-
-class _LogFile(msgspec.Struct):
-    Records: list[msgspec.Raw]
-
-
-class _LogEvent(msgspec.Struct):
-    message: str
-    id: Any = None
-
-
-class _Envelope(msgspec.Struct, rename="camel"):
-    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html"""
-
-    log_events: list[_LogEvent]
-    message_type: str = "DATA_MESSAGE"
-
-
-_decode_file = msgspec.json.Decoder(_LogFile).decode
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
-#: What CloudTrail writes around the records of a file.
-_AROUND = b'{"Records":[]}'
 _FILE_HEAD = re.compile(rb'\{\s*"Records"\s*:\s*\[')
 #: Where the next record begins after one that cannot be read. Quotes inside a string are escaped: this is never inside.
 _NEXT_RECORD = re.compile(rb'(?:,\s*|\n[ \t\r]*)(?=\{\s*"eventVersion"\s*:)')
@@ -54,10 +34,11 @@ _RECORD_KEYS = frozenset({"eventName", "eventSource", "eventTime", "eventID"})
 _BOUNDARY_BYTES = 64
 #: Where another value may begin after text that is no JSON: at the start of a line.
 _NEXT_LINE = re.compile(rb"\n(?=\s*[{\[])")
-_RAW_KEPT = 1 * 2**20
-#: Content denser in commas than this is walked value by value: millions of tiny "records" in one list are a memory
-#: bomb. (Real records have a comma every 40 bytes.)
-_MIN_BYTES_A_COMMA = 20
+#: A value that is shorter is cheap, however dense it is: the number of bad records is limited elsewhere.
+_DENSE_BYTES = 2**10
+#: Dense content that is walked in one object before it is given up.
+_MOST_DENSE_BYTES = 3 * 2**20
+_MOST_EMPTY_LISTS = 10_000
 
 
 def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = False) -> Iterator[Piece | Broken]:
@@ -84,34 +65,11 @@ def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = Fals
     except SourceError as error:
         trouble, content = error, iter(())
     if trouble is None and len(buffer) <= limits.buffer:
-        whole = _split_whole(buffer, limits)
+        whole = split_whole(buffer, limits)
         if whole is not None:
             yield from whole
             return
     yield from _Splitter(limits).run(buffer, content, trouble)
-
-
-def _split_whole(buffer: bytearray, limits: Limits) -> Iterator[Piece | Broken] | None:
-    """Split a file that is as CloudTrail writes it; ``None`` if it is anything else."""
-    if buffer.count(b",") * _MIN_BYTES_A_COMMA > len(buffer):
-        return None
-    try:
-        records = _decode_file(buffer).Records
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return None
-    # Nothing but the list may be in the file: a second one would hide the first, and so might anything around it.
-    rest = len(buffer) - len(_AROUND) - sum(map(len, records)) - max(0, len(records) - 1)
-    if rest and not buffer[-rest:].isspace():
-        return None
-    # One copy at a time: the list holds slices of the buffer, and all of them copied would be the object once more.
-    return (
-        Piece(number, bytes(record)) if len(record) <= limits.record else _too_large(number, bytes(record), limits)
-        for number, record in enumerate(records, 1)
-    )
-
-
-def _too_large(number: int, raw: bytes | bytearray, limits: Limits, event_id: str | None = None) -> Broken:
-    return Broken(number, "record_too_large", f"longer than {limits.record} bytes", bytes(raw[:_RAW_KEPT]), event_id)
 
 
 class _Splitter:
@@ -130,6 +88,11 @@ class _Splitter:
         self._skipping = False
         self._valid = False
         self._ended = False
+        #: The walk through the value at ``_position``, if it has not come whole.
+        self._walk: Walk | None = None
+        self._dense = 0
+        #: Lists in a row that were begun without a value since.
+        self._empty_lists, self._before_list = 0, 0
 
     def run(self, head: bytearray, content: Iterator[bytes], trouble: SourceError | None) -> Iterator[Piece | Broken]:
         """Yield the pieces of ``head`` and then of ``content``; ``trouble`` is an error already met behind ``head``."""
@@ -182,7 +145,11 @@ class _Splitter:
 
     def _rest_of_object(self) -> Iterator[Piece | Broken]:
         """Pass over the keys after ``Records``: they hold no records."""
-        end = value_end(self._data, self._position, depth=self._around)
+        try:
+            end = value_end(self._data, self._position, depth=self._around)
+        except DenseError:
+            yield self._give_up_dense()
+            return
         if end is not None:
             yield from self._later_keys(end)
         elif len(self._data) - self._position > self._limits.record:
@@ -207,6 +174,12 @@ class _Splitter:
 
     def _top(self) -> Iterator[Piece | Broken]:
         head = _FILE_HEAD.match(self._data, self._position)
+        if head or self._data[self._position] == 0x5B:
+            self._empty_lists = self._empty_lists + 1 if self._before_list == self._number else 0
+            self._before_list = self._number
+            if self._empty_lists > _MOST_EMPTY_LISTS:
+                yield self._give_up_dense()
+                return
         if head:
             self._position, self._inside, self._around, self._valid = head.end(), True, 1, True
             return
@@ -220,11 +193,17 @@ class _Splitter:
         if first != 0x7B:  # {
             yield from self._garbage()
             return
-        end = value_end(self._data, self._position)
+        try:
+            end = value_end(self._data, self._position)
+        except DenseError:
+            yield self._give_up_dense()
+            return
         if end is not None:
             raw = bytes(self._data[self._position : end])
             self._position = end
             yield from self._top_value(raw)
+            if self._is_too_dense(raw):
+                yield self._give_up_dense()
         elif len(self._data) - self._position > self._limits.record:
             yield self._broken("record_too_large", f"no value ends within {self._limits.record} bytes", len(self._data))
             self._ended = True
@@ -248,7 +227,7 @@ class _Splitter:
                 yield self._piece(raw)
             else:
                 self._number += 1
-                yield Broken(self._number, "not_json", f"neither JSON nor a CloudTrail file: {error}", raw[:_RAW_KEPT])
+                yield Broken(self._number, "not_json", f"neither JSON nor a CloudTrail file: {error}", raw[:RAW_KEPT])
             return
         if "Records" in keys:
             yield from self._listed(keys["Records"])
@@ -258,14 +237,14 @@ class _Splitter:
             yield self._piece(raw)
         else:
             self._number += 1
-            yield Broken(self._number, "no_records", "a JSON object without Records", raw[:_RAW_KEPT])
+            yield Broken(self._number, "no_records", "a JSON object without Records", raw[:RAW_KEPT])
 
     def _listed(self, records: msgspec.Raw) -> Iterator[Piece | Broken]:
         try:
             listed = msgspec.json.decode(records, type=list[msgspec.Raw])
         except (msgspec.MsgspecError, RecursionError):
             self._number += 1
-            yield Broken(self._number, "no_records", "Records is not an array", bytes(records)[:_RAW_KEPT])
+            yield Broken(self._number, "no_records", "Records is not an array", bytes(records)[:RAW_KEPT])
             return
         self._valid = True
         for record in listed:
@@ -274,16 +253,13 @@ class _Splitter:
     def _subscribed(self, raw: bytes) -> Iterator[Piece | Broken]:
         """Unwrap the envelope of a CloudWatch Logs subscription: each message is a record, as text."""
         try:
-            envelope = _decode_envelope(raw)
+            events = unwrap(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             yield self._rest("bad_envelope", f"not a CloudWatch Logs subscription message: {error}", raw)
             return
         self._valid = True
-        if envelope.message_type == "CONTROL_MESSAGE":
-            return  # CloudWatch Logs asks whether the destination can be reached
-        for event in envelope.log_events:
-            name = event.id if isinstance(event.id, str) else None
-            yield self._piece(event.message.encode("utf-8", "surrogatepass"), name)
+        for message, event_id in events:
+            yield self._piece(message, event_id)
 
     def _element(self) -> Iterator[Piece | Broken]:
         data, position = self._data, self._position
@@ -297,13 +273,21 @@ class _Splitter:
         if first == 0x7D:  # } closes nothing here
             yield self._broken("invalid_json", "a closing brace without an opening one", position + 1)
             return
-        end = value_end(data, position)
-        if end is None:
-            if len(data) - position > self._limits.record:
-                self._number += 1
-                yield _too_large(self._number, data[position : position + _RAW_KEPT], self._limits)
-                self._position, self._skipping = position + 1, True
+        self._walk = self._walk or Walk()
+        try:
+            end = self._walk.end(data, position)
+        except DenseError:
+            yield self._give_up_dense()
             return
+        if end is None:
+            waited = len(data) - position
+            # As long as there is room, its end is waited for: whatever is inside of it is then known to be.
+            if waited > self._limits.record and (self._ended or waited > self._limits.buffer):
+                self._number += 1
+                yield too_large(self._number, data[position : position + RAW_KEPT], self._limits)
+                self._position, self._skipping, self._walk = position + 1, True, None
+            return
+        self._walk = None
         scalar = first not in (0x7B, 0x5B)
         if scalar and len(data) < end + _BOUNDARY_BYTES and not self._ended:
             return  # whether a record begins inside of it takes a look behind it
@@ -320,6 +304,19 @@ class _Splitter:
             raw = bytes(data[position:end])
         self._position = end
         yield self._piece(raw)
+        if self._is_too_dense(raw):
+            yield self._give_up_dense()
+
+    def _is_too_dense(self, raw: bytes) -> bool:
+        if len(raw) >= _DENSE_BYTES and is_dense(raw, 0, len(raw)):
+            self._dense += len(raw)
+        return self._dense > _MOST_DENSE_BYTES
+
+    def _give_up_dense(self) -> Broken:
+        """Refuse the rest: it consists of brackets and quotes, and each of them takes a step."""
+        self._ended, self._inside, self._after, self._walk = True, False, False, None
+        message = "the content is brackets and quotes, as no log is; the rest was not read"
+        return self._broken("too_dense", message, len(self._data))
 
     def _skip_to_next(self) -> None:
         """Drop what belongs to a record that was refused for its length, up to where the next one begins."""
@@ -332,12 +329,12 @@ class _Splitter:
     def _piece(self, raw: bytes, event_id: str | None = None) -> Piece | Broken:
         self._number += 1
         if len(raw) > self._limits.record:
-            return _too_large(self._number, raw, self._limits, event_id)
+            return too_large(self._number, raw, self._limits, event_id)
         return Piece(self._number, raw, event_id)
 
     def _broken(self, kind: str, message: str, until: int) -> Broken:
         self._number += 1
-        raw = bytes(self._data[self._position : min(until, self._position + _RAW_KEPT)])
+        raw = bytes(self._data[self._position : min(until, self._position + RAW_KEPT)])
         self._position = until
         return Broken(self._number, kind, message, raw)
 
@@ -378,7 +375,7 @@ class _Splitter:
 
     def _rest(self, kind: str, message: str, raw: bytes) -> Broken:
         self._number += 1
-        return Broken(self._number, kind, message, raw[:_RAW_KEPT])
+        return Broken(self._number, kind, message, raw[:RAW_KEPT])
 
 
 def _is_json(raw: bytes) -> bool:

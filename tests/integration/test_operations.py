@@ -142,7 +142,9 @@ def test_a_bad_record_stays_a_dead_letter_with_its_place(siem: Run, tmp_path: Pa
     ]
 
 
-def test_templates_are_planned_and_applied_once(siem: Run) -> None:
+def test_templates_are_planned_and_applied_once(siem: Run, has_wildcard_type: bool) -> None:
+    if not has_wildcard_type:
+        pytest.skip("this distribution of Elasticsearch has no wildcard type: its templates are not the project's own")
     planned = as_json(siem("mappings", "plan", "--json"))
     assert planned["applied"] is False
     assert set(planned["templates"].values()) == {"keep"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loader.index.outcomes import Outcome, classify
+from loader.index.outcomes import Outcome, classify, items_of
 
 
 def item(status: int, kind: str | None = None, reason: str = "", **error: Any) -> dict[str, Any]:
@@ -28,6 +28,10 @@ IMMENSE = (
         (item(409, "version_conflict_engine_exception", "document already exists"), Outcome.DUPLICATE),
         (item(400, "mapper_parsing_exception", "failed to parse field [x]"), Outcome.REJECTED),
         (item(400, "document_parsing_exception", "[1:2] failed to parse"), Outcome.REJECTED),
+        (
+            item(500, "not_x_content_exception", "Compressor detection can only be called on x-content"),
+            Outcome.REJECTED,
+        ),
         (item(400, "strict_dynamic_mapping_exception", "not allowed"), Outcome.REJECTED),
         (item(400, "illegal_argument_exception", IMMENSE), Outcome.REJECTED),
         (
@@ -58,6 +62,26 @@ IMMENSE = (
 )
 def test_outcome(answer: dict[str, Any], outcome: Outcome) -> None:
     assert classify(answer)[0] is outcome
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        "<html>",
+        [],
+        {},
+        {"items": "x"},
+        {"items": [{"create": {"status": 201}}]},
+        {"items": [{"create": {"status": 201}}] * 3},
+        {"items": [{"create": {"status": 201}}, {"index": {"status": 201}}]},
+        {"items": [{"create": {"status": 201}}, {"create": {}}]},
+        {"items": [{"create": {"status": 201}}, {"create": None}]},
+        {"items": [{"create": {"status": 201}}, None]},
+    ],
+)
+def test_an_answer_that_does_not_tell_of_each_document_tells_nothing(answer: Any) -> None:
+    assert items_of(answer, 2) is None
 
 
 def test_type_and_every_reason_are_kept_for_the_dead_letter() -> None:

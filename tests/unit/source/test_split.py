@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loader.source import scan
 from loader.source.objects import Broken, Limits, Piece
 from loader.source.split import read_pieces
 
@@ -195,3 +198,97 @@ def test_several_members_are_read_where_they_are_expected(size: int) -> None:
     for limits in (BUFFERED, STREAMED):
         found = list(read_pieces(chunks(stored, size), limits, members=True))
         assert [piece.raw for piece in found] == [A, B]
+
+
+# --- records that are too long, in the middle of others ---------------------------------------------------------------
+
+ODD = b'{"eventTime":"2023-07-10T11:45:00Z","eventVersion":"1.08"}'
+FORGED = b'{"eventVersion":"1.08","eventName":"Forged"}'
+LONG = {
+    "a long string": b'{"eventVersion":"1.08","x":"' + b"y" * 3000 + b'"}',
+    "a long string with quotes": b'{"eventVersion":"1.08","x":"' + rb"\"}," * 800 + b'"}',
+    "backslashes": b'{"eventVersion":"1.08","x":"' + b"\\" * 3000 + b'"}',
+    "what looks like records": b'{"eventVersion":"1.08","x":[{"a":1},' + b",".join([FORGED] * 60) + b"]}",
+    "many keys": b'{"eventVersion":"1.08"' + b"".join(b',"key%d":{"a":[%d]}' % (n, n) for n in range(200)) + b"}",
+    "a list": b"[" + b",".join(b'{"key%d":"a value"}' % n for n in range(200)) + b"]",
+    "a string": b'"' + b"z" * 3000 + b'"',
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000, 10_000])
+@pytest.mark.parametrize("name", LONG)
+def test_behind_a_record_that_is_too_long_every_record_is_found(name: str, size: int) -> None:
+    """Whatever the next one begins with, whatever is inside the long one, buffered and streamed."""
+    data = b'{"Records":[' + b",".join([A, LONG[name], ODD, B, LONG[name], A]) + b"]}"
+    expected = ["ok", "record_too_large", "ok", "ok", "record_too_large", "ok"]
+    for limits in (Limits(record=1000), Limits(buffer=6000, record=1000)):
+        found = pieces(data, limits, size)
+        assert [kind for kind, _ in found] == expected
+        assert [raw for kind, raw in found if kind == "ok"] == [A, ODD, B, A]
+
+
+@pytest.mark.parametrize("limits", [Limits(record=1000), Limits(buffer=4000, record=1000)])
+def test_a_long_record_that_does_not_end_takes_no_record_along(limits: Limits) -> None:
+    endless = b'{"eventVersion":"1.08","x":{"y":"' + b"y" * 6000 + b'"'
+    data = b'{"Records":[' + b",".join([A, endless, A, B]) + b"]}"
+    found = pieces(data, limits, 500)
+    assert [raw for kind, raw in found if kind == "ok"] == [A, A, B]
+    assert [kind for kind, _ in found if kind != "ok"] == ["record_too_large"]
+
+
+# --- brackets and quotes ----------------------------------------------------------------------------------------------
+
+_MIB = 2**20
+_HEAD = b'{"Records":['
+DENSE = {
+    "opening brackets": b"[" * (16 * _MIB),
+    "opening braces": b"{" * (16 * _MIB),
+    "empty lists": b"[]" * (8 * _MIB),
+    "brackets in the list": _HEAD + b"[" * (16 * _MIB),
+    "pairs inside a record": _HEAD + b'{"eventVersion":[' + b"[]," * (5 * _MIB) + b"1]}]}",
+    "empty strings": _HEAD + b'{"eventVersion":[' + b'"",' * (5 * _MIB) + b"1]}]}",
+    "escaped quotes": _HEAD + b'{"eventVersion":"' + rb"\"" * (8 * _MIB),
+    "one record of brackets after the other": _HEAD + b",".join([b"[" * 2**18 + b"]" * 2**18] * 32) + b"]}",
+    "behind the list": _HEAD + b"]," + b"[" * (16 * _MIB),
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_content_of_brackets_and_quotes_is_refused_before_it_is_walked(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in steps, since machines differ: 16 MiB would be millions of them."""
+    steps = _Steps()
+    monkeypatch.setattr(scan, "_TOKEN", steps)
+    found = [
+        piece for piece in read_pieces(chunks(DENSE[name], _MIB), Limits(), members=True) if isinstance(piece, Broken)
+    ]
+    assert found[-1].kind == "too_dense"
+    assert sum(len(piece.raw) for piece in found) <= 2 * _MIB
+    assert steps.taken < 5 * _MIB
+
+
+class _Steps:
+    """The tokens' regular expression, with a counter."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._real = scan._TOKEN
+
+    def finditer(self, data: bytes, position: int) -> Iterator[re.Match[bytes]]:
+        for match in self._real.finditer(data, position):
+            self.taken += 1
+            yield match
+
+
+def test_a_large_record_full_of_policies_is_not_dense() -> None:
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["*"]}]}
+    text = json.dumps(json.dumps({"policies": [policy] * 40}))
+    record = (
+        b'{"eventVersion":"1.08","requestParameters":{'
+        + b",".join(b'"p%d":%s' % (number, text.encode()) for number in range(400))
+        + b"}}"
+    )
+    assert len(record) > _MIB
+    found = pieces(_HEAD + b",".join([A, record, B]) + b"],}", Limits(buffer=1), 2**16)
+    assert [raw for kind, raw in found if kind == "ok"] == [A, record, B]

@@ -65,7 +65,7 @@ def _rule(name: str, action: str, suppression: Suppression | None = None) -> Com
 
 
 def _correlation(name: str, kind: str, seconds: int, *bases: AnyRule, **more: Any) -> CompiledCorrelation:
-    head = CorrelationRule(**_head(name), suppression=more.pop("suppression", None))
+    head = CorrelationRule(**_head(name), suppression=more.pop("suppression", None), extra=more.get("extra", {}))
     rules = {base.rule.name: base for base in bases}
     return CompiledCorrelation(head, kind, rules, seconds, **{"group_by": ("user.name",), **more})
 

@@ -1,13 +1,23 @@
-"""The envelope in which a subscription of CloudWatch Logs sends log events, to Firehose and to Lambda alike.
+"""The envelopes in which records travel outside of CloudTrail's own files.
 
+A subscription of CloudWatch Logs, to Firehose and to Lambda alike:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html
+An event of EventBridge, one record each:
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html
+A document of an integration that keeps the record below ``aws.cloudtrail``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
+
+#: The head of a document of an integration; the record follows.
+WRAPPER = re.compile(rb'\{\s*"aws"\s*:\s*\{\s*"cloudtrail"\s*:\s*(?=\{)')
+_DETAIL_TYPE = b'"detail-type"'
+_VIA = b' via CloudTrail"'
 
 
 class _LogEvent(msgspec.Struct):
@@ -20,6 +30,7 @@ class _Envelope(msgspec.Struct, rename="camel"):
     message_type: str = "DATA_MESSAGE"
 
 
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode = msgspec.json.Decoder(_Envelope).decode
 
 
@@ -38,3 +49,22 @@ def unwrap(raw: bytes) -> list[tuple[bytes, str | None]]:
         (event.message.encode("utf-8", "surrogatepass"), event.id if isinstance(event.id, str) else None)
         for event in envelope.log_events
     ]
+
+
+def bridged(keys: dict[str, msgspec.Raw]) -> bytes | None:
+    """Return the record inside an event of EventBridge, given by its members; ``None`` if it is no record's event."""
+    kind, record = keys.get("detail-type"), keys.get("detail")
+    if kind is None or record is None:
+        return None
+    # "AWS API Call via CloudTrail, AWS Console Sign In via CloudTrail, AWS Insight via CloudTrail", …
+    return bytes(record) if bytes(kind).endswith(_VIA) else None
+
+
+def unbridged(raw: bytes) -> bytes:
+    """Return the record inside an event of EventBridge; anything else as it is."""
+    if _DETAIL_TYPE not in raw:
+        return raw
+    try:
+        return bridged(_decode_keys(raw)) or raw
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return raw

@@ -1,8 +1,9 @@
 """The content of an object → raw records. Fast when the file is whole, patient when it is not.
 
 Taken are CloudTrail's own form ``{"Records": [...]}``, a bare array, single records, CloudTrail that went through
-CloudWatch Logs (subscription envelopes, and exports with a time before each record), and any sequence of these one
-after the other (JSON lines, several documents in a row).
+CloudWatch Logs (subscription envelopes, and exports with a time before each record) or EventBridge, records wrapped as
+``{"aws": {"cloudtrail": {...}}}``, and any sequence of these one after the other (JSON lines, several documents in a
+row).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from loader.errors import SourceError
 from loader.source.decompress import TrailingDataError, decompress
-from loader.source.envelope import unwrap
+from loader.source.envelope import WRAPPER, bridged, unbridged, unwrap
 from loader.source.objects import Broken, FetchError, Limits, Piece
 from loader.source.scan import DenseError, Walk, is_dense, skip_commas, skip_space, value_end
 from loader.source.whole import RAW_KEPT, split_whole, too_large
@@ -90,6 +91,8 @@ class _Splitter:
         self._ended = False
         #: The walk through the value at ``_position``, if it has not come whole.
         self._walk: Walk | None = None
+        #: Whether a wrapper was begun, and the closing braces of the one whose record was read.
+        self._wrapped, self._owed = False, 0
         self._dense = 0
         #: Lists in a row that were begun without a value since.
         self._empty_lists, self._before_list = 0, 0
@@ -187,7 +190,9 @@ class _Splitter:
         if first == 0x5B:  # [
             self._position, self._inside, self._around, self._valid = self._position + 1, True, 0, True
             return
-        stamp = _EXPORT_TIME.match(self._data, self._position)
+        if self._is_owed(first):
+            return
+        stamp = _EXPORT_TIME.match(self._data, self._position) or self._wrapper()
         if stamp:
             self._position, first = stamp.end(), 0x7B
         if first != 0x7B:  # {
@@ -200,13 +205,33 @@ class _Splitter:
             return
         if end is not None:
             raw = bytes(self._data[self._position : end])
-            self._position = end
+            self._value_read(end)
             yield from self._top_value(raw)
             if self._is_too_dense(raw):
                 yield self._give_up_dense()
         elif len(self._data) - self._position > self._limits.record:
             yield self._broken("record_too_large", f"no value ends within {self._limits.record} bytes", len(self._data))
             self._ended = True
+
+    def _wrapper(self) -> re.Match[bytes] | None:
+        """Return the head of a wrapper around the record at the position, whose end may be missing."""
+        found = WRAPPER.match(self._data, self._position)
+        if found:
+            self._wrapped, self._walk = True, None
+        return found
+
+    def _value_read(self, end: int) -> None:
+        """Go on behind the value at the position."""
+        self._position = end
+        self._wrapped, self._owed = False, 2 if self._wrapped else 0
+
+    def _is_owed(self, first: int) -> bool:
+        """Return whether the byte at the position only closes a wrapper, and pass over it then."""
+        if first == 0x7D and self._owed:
+            self._owed -= 1
+            self._position += 1
+            return True
+        return False
 
     def _garbage(self) -> Iterator[Piece | Broken]:
         """Report text between values once, up to the line where a value may begin again."""
@@ -235,6 +260,9 @@ class _Splitter:
             yield from self._subscribed(raw)
         elif _RECORD_KEYS & keys.keys():
             yield self._piece(raw)
+        elif (record := bridged(keys)) is not None:
+            self._valid = True
+            yield self._piece(record)
         else:
             self._number += 1
             yield Broken(self._number, "no_records", "a JSON object without Records", raw[:RAW_KEPT])
@@ -270,9 +298,14 @@ class _Splitter:
         if first == 0x5D:  # ]
             self._position, self._inside, self._after = position + 1, False, self._around > 0
             return
+        if self._is_owed(first):
+            return
         if first == 0x7D:  # } closes nothing here
             yield self._broken("invalid_json", "a closing brace without an opening one", position + 1)
             return
+        wrapper = self._wrapper()
+        if wrapper:
+            self._position = position = wrapper.end()
         self._walk = self._walk or Walk()
         try:
             end = self._walk.end(data, position)
@@ -302,8 +335,8 @@ class _Splitter:
         if boundary and boundary.start() < end:
             end = boundary.start()
             raw = bytes(data[position:end])
-        self._position = end
-        yield self._piece(raw)
+        self._value_read(end)
+        yield self._piece(raw if scalar else unbridged(raw))
         if self._is_too_dense(raw):
             yield self._give_up_dense()
 
@@ -335,7 +368,7 @@ class _Splitter:
     def _broken(self, kind: str, message: str, until: int) -> Broken:
         self._number += 1
         raw = bytes(self._data[self._position : min(until, self._position + RAW_KEPT)])
-        self._position = until
+        self._position, self._walk, self._wrapped = until, None, False
         return Broken(self._number, kind, message, raw)
 
     def _finish(self, trouble: SourceError | None) -> Iterator[Piece | Broken]:

@@ -56,26 +56,37 @@ def dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def real_records(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every CloudTrail record of the public sample logs: where it is, and its JSON."""
-    for path in sorted((folder / "invictus-aws_dataset" / "CloudTrail").glob("*.json")):
-        yield from _records_of(path, json.loads(path.read_bytes()))
+def real_files(folder: Path) -> list[Path]:
+    """Every file of the public sample logs that has CloudTrail records in it."""
     catalog = folder / "opensearch-catalog/integrations/observability/aws_cloudtrail/data"
-    datafiles = folder / "clo-with-opensearch/source/constructs/lambda/pipeline/log-processor/test/datafile"
-    crowdsec = folder / "crowdsec-hub/.tests"
-    for path in (
+    return [
+        *sorted((folder / "invictus-aws_dataset" / "CloudTrail").glob("*.json")),
         catalog / "samples-large.json",
         catalog / "raw-sample.json",
-        datafiles / "cloudtrail.log",
-        crowdsec / "aws-cloudtrail/aws-cloudtrail.log",
-        crowdsec / "aws-cloudtrail-postexploit/aws-cloudtrail-postexploit.log",
-    ):
-        for value in _values(path.read_text()):
+        folder / "clo-with-opensearch/source/constructs/lambda/pipeline/log-processor/test/datafile/cloudtrail.log",
+        *[
+            folder / "crowdsec-hub/.tests" / name / f"{name}.log"
+            for name in ("aws-bf", "aws-cloudtrail", "aws-cloudtrail-postexploit", "aws-nwo-login")
+        ],
+        folder / "lambda-promtail/testdata/cloudtrail-log-file.json.gz",
+        *sorted((folder / "cloud-custodian/tests/data/cwe").glob("event-*.json")),
+    ]
+
+
+def real_records(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every CloudTrail record of the public sample logs: where it is, and its JSON.
+
+    Read by other code than the loader's, which is tested with it.
+    """
+    for path in real_files(folder):
+        for value in file_values(path):
             yield from _records_of(path, value)
-    promtail = folder / "lambda-promtail/testdata/cloudtrail-log-file.json.gz"
-    yield from _records_of(promtail, json.loads(gzip.decompress(promtail.read_bytes())))
-    for path in sorted((folder / "cloud-custodian/tests/data/cwe").glob("*.json")):
-        yield from _records_of(path, json.loads(path.read_bytes()))
+
+
+def file_values(path: Path) -> Iterator[Any]:
+    """The JSON values in a file, packed or not."""
+    content = path.read_bytes()
+    yield from _values((gzip.decompress(content) if path.suffix == ".gz" else content).decode())
 
 
 def _values(text: str) -> Iterator[Any]:

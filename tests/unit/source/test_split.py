@@ -49,6 +49,36 @@ CASES: dict[str, tuple[bytes, list[tuple[str, bytes]]]] = {
     "JSON lines": (A + b"\n" + B + b"\n", [("ok", A), ("ok", B)]),
     "several documents in a row": (FILE + b"\n" + FILE, [("ok", A), ("ok", B), ("ok", A), ("ok", B)]),
     "a record that is no object": (b'{"Records":[17,' + A + b"]}", [("ok", b"17"), ("ok", A)]),
+    "wrapped records, the last wrapper open": (
+        b'[\n{ "aws": { "cloudtrail":'
+        + A
+        + b"}},\n"
+        + B
+        + b',\n{"aws":{"cloudtrail":'
+        + A
+        + b",\n"
+        + B
+        + b",\n"
+        + A
+        + b"]",
+        [("ok", A), ("ok", B), ("ok", A), ("ok", B), ("ok", A)],
+    ),
+    "wrapped records, one a line": (
+        b'{"aws":{"cloudtrail":' + A + b' } }\n{"aws":{"cloudtrail":' + B + b"}}\n}",
+        [("ok", A), ("ok", B), ("not_json", b"}")],
+    ),
+    "events of EventBridge": (
+        b'{"version":"0","detail-type":"AWS API Call via CloudTrail","detail":'
+        + A
+        + b'}\n[{"detail-type":"AWS Console Sign In via CloudTrail","detail":'
+        + B
+        + b'}]\n{"detail-type":"GuardDuty Finding","detail":{}}',
+        [("ok", A), ("ok", B), ("no_records", b'{"detail-type":"GuardDuty Finding","detail":{}}')],
+    ),
+    "records behind a bracket that stays open": (
+        b'{"Records":[{"eventVersion":"1","x":{"y":[{,' + A + b"," + B + b"," + A + b"," + B + b"]}",
+        [("invalid_json", b'{"eventVersion":"1","x":{"y":[{'), ("ok", A), ("ok", B), ("ok", A), ("ok", B)],
+    ),
     "a CloudWatch Logs subscription": (
         json.dumps(
             {

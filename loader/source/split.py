@@ -190,11 +190,12 @@ class _Splitter:
         if first == 0x5B:  # [
             self._position, self._inside, self._around, self._valid = self._position + 1, True, 0, True
             return
-        if self._is_owed(first):
+        if first == 0x7D and self._owed:
+            yield from self._closing_brace()
             return
-        stamp = _EXPORT_TIME.match(self._data, self._position) or self._wrapper()
-        if stamp:
-            self._position, first = stamp.end(), 0x7B
+        stamp = _EXPORT_TIME.match(self._data, self._position)
+        self._position = stamp.end() if stamp else self._behind_wrapper()
+        first = self._data[self._position]
         if first != 0x7B:  # {
             yield from self._garbage()
             return
@@ -213,25 +214,26 @@ class _Splitter:
             yield self._broken("record_too_large", f"no value ends within {self._limits.record} bytes", len(self._data))
             self._ended = True
 
-    def _wrapper(self) -> re.Match[bytes] | None:
-        """Return the head of a wrapper around the record at the position, whose end may be missing."""
+    def _behind_wrapper(self) -> int:
+        """Return where the value at the position begins: behind the head of a wrapper, whose end may be missing."""
         found = WRAPPER.match(self._data, self._position)
-        if found:
-            self._wrapped, self._walk = True, None
-        return found
+        if found is None:
+            return self._position
+        self._wrapped, self._walk = True, None
+        return found.end()
 
     def _value_read(self, end: int) -> None:
         """Go on behind the value at the position."""
         self._position = end
         self._wrapped, self._owed = False, 2 if self._wrapped else 0
 
-    def _is_owed(self, first: int) -> bool:
-        """Return whether the byte at the position only closes a wrapper, and pass over it then."""
-        if first == 0x7D and self._owed:
+    def _closing_brace(self) -> Iterator[Broken]:
+        """Pass over a brace that closes a wrapper; report one that closes nothing."""
+        if self._owed:
             self._owed -= 1
             self._position += 1
-            return True
-        return False
+        else:
+            yield self._broken("invalid_json", "a closing brace without an opening one", self._position + 1)
 
     def _garbage(self) -> Iterator[Piece | Broken]:
         """Report text between values once, up to the line where a value may begin again."""
@@ -298,14 +300,10 @@ class _Splitter:
         if first == 0x5D:  # ]
             self._position, self._inside, self._after = position + 1, False, self._around > 0
             return
-        if self._is_owed(first):
+        if first == 0x7D:
+            yield from self._closing_brace()
             return
-        if first == 0x7D:  # } closes nothing here
-            yield self._broken("invalid_json", "a closing brace without an opening one", position + 1)
-            return
-        wrapper = self._wrapper()
-        if wrapper:
-            self._position = position = wrapper.end()
+        self._position = position = self._behind_wrapper()
         self._walk = self._walk or Walk()
         try:
             end = self._walk.end(data, position)

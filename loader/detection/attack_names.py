@@ -156,4 +156,8 @@ TECHNIQUE_NAMES: dict[str, str] = {
     "T1657": "Financial Theft",
     "T1666": "Modify Cloud Resource Hierarchy",
     "T1671": "Cloud Application Integration",
+    "T1685": "Disable or Modify Tools",
+    "T1685.002": "Disable or Modify Cloud Log",
+    "T1686": "Disable or Modify System Firewall",
+    "T1686.001": "Cloud Firewall",
 }

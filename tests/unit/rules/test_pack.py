@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 
+import click
 import pytest
 
+from loader.cli.main import main
 from loader.detection.cases import read_cases
 from loader.detection.compile import Pack
 from loader.detection.correlation import Tree
@@ -15,13 +18,15 @@ from loader.detection.load import RuleSet
 from loader.detection.matches import Match
 from loader.detection.testing import read_event, run_tests
 
-#: Section 4 of the CIS AWS Foundations Benchmark v5.0. The rules named here carry no tag of the control.
-CIS = {f"cis.aws.v5.4.{number}" for number in range(1, 16)}
-CIS_BY_NAME = {
-    "cis.aws.v5.4.1": "aws_cloudtrail_unauthorized_call",
-    "cis.aws.v5.4.3": "aws_cloudtrail_root_use",
-    "cis.aws.v5.4.4": "aws_iam_policy_change",
-    "cis.aws.v5.4.5": "aws_cloudtrail_trail_changed",
+#: Section 4 of the CIS AWS Foundations Benchmark v5.0.
+CIS = [f"4.{number}" for number in range(1, 16)]
+#: Numbers of ATT&CK before version 19 that rules use → since.
+RENUMBERED = {
+    "attack.t1562": "attack.t1685",
+    "attack.t1562.001": "attack.t1685",
+    "attack.t1562.006": "attack.t1685",
+    "attack.t1562.007": "attack.t1686.001",
+    "attack.t1562.008": "attack.t1685.002",
 }
 #: GuardDuty's custom detection rules over single CloudTrail events.
 GUARDDUTY = [
@@ -81,10 +86,30 @@ def test_names_are_given_once(rules: RuleSet) -> None:
     assert sorted(names) == sorted(set(names))
 
 
-def test_every_monitoring_control_of_cis_has_a_rule(rules: RuleSet) -> None:
-    tagged = {tag for rule in rules.rules for tag in rule.tags}
-    named = {rule.path.stem for rule in rules.rules}
-    assert {control for control in CIS - tagged if CIS_BY_NAME.get(control) not in named} == set()
+@pytest.mark.parametrize("control", CIS)
+def test_every_monitoring_control_of_cis_has_a_rule_that_says_so_in_its_title(rules: RuleSet, control: str) -> None:
+    tagged = [rule.title for rule in rules.rules if f"cis.aws.v5.{control}" in rule.tags]
+    assert any(title.endswith(f"(CIS {control})") for title in tagged), tagged
+
+
+def test_rules_carry_the_numbers_of_attack_19_beside_the_older_ones(rules: RuleSet) -> None:
+    """T1562 and its parts were renumbered; whoever reads alerts may have either version of the matrix."""
+    for rule in (*rules.rules, *rules.correlations):
+        older = {RENUMBERED[tag] for tag in rule.tags if tag in RENUMBERED}
+        assert older <= set(rule.tags), rule.name
+        assert not older or "attack.defense-impairment" in rule.tags, rule.name
+
+
+def test_commands_that_rules_tell_people_to_run_exist(rules: RuleSet) -> None:
+    """A runbook is read at three in the morning: what it says must run."""
+    context = click.Context(main)
+    for rule in (*rules.rules, *rules.correlations):
+        text = " ".join((rule.runbook or "", *rule.blind_spots))
+        for group, command in re.findall(r"\bsiem ([a-z]+) ([a-z]+)", text):
+            found = main.get_command(context, group)
+            known = found is not None and (not isinstance(found, click.Group) or command in found.commands)
+            assert known, f"{rule.name}: siem {group} {command}"
+        assert "siem " in (rule.runbook or ""), rule.name
 
 
 @pytest.mark.parametrize("signal", GUARDDUTY)

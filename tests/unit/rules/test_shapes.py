@@ -44,6 +44,7 @@ OPERATIONS = {
     "DeleteAccountPublicAccessBlock": ("s3control", "DeletePublicAccessBlock"),
     "PutAccountPublicAccessBlock": ("s3control", "PutPublicAccessBlock"),
     "GetBucketObjectLockConfiguration": ("s3", "GetObjectLockConfiguration"),
+    "PutBucketObjectLockConfiguration": ("s3", "PutObjectLockConfiguration"),
     "SharedSnapshotVolumeCreated": None,  # an event of EC2 itself, no call
     "SharedSnapshotCopyInitiated": None,
 }

@@ -35,6 +35,8 @@ from loader.index.bulk import Item
 from loader.index.client import make_client
 from loader.index.templates import apply, plan, read_templates
 from loader.ingest.assemble import assemble, aws_client, message_handler
+from loader.ingest.hinting import Hinter
+from loader.ingest.sessions import edges_of
 from loader.ingest.worker import QueueOptions, QueueWorker
 from loader.local.stack import LocalStack
 from loader.local.trail import create_delivery
@@ -42,7 +44,7 @@ from loader.logtypes.cloudtrail import CLOUDTRAIL
 from loader.logtypes.model import ObjectContext
 
 _BUCKET = "bench-load"
-_EVENTS = "log-aws-cloudtrail-*"
+_WRITTEN = "log-*,siem-*"
 _FOLDER = "AWSLogs/111111111111/CloudTrail/us-east-1/2023/07/10"
 _KEY = _FOLDER + "/111111111111_CloudTrail_us-east-1_20230710T0000Z_{:016d}.json.gz"
 _REACH = 0.85
@@ -82,6 +84,7 @@ class Bench:
             aws_endpoint_url=status.aws.url,
             aws_region="us-east-1",
             workers=chosen.workers,
+            bulk_max_bytes=chosen.bulk_bytes,
         )
         self.workers: int = chosen.workers
         self.pids = (status.node.pid, status.aws.pid)
@@ -97,16 +100,22 @@ class Bench:
         self.log_bytes = sum(map(len, raw))
         self.count = len(raw)
         self.bodies: list[bytes] = []
+        hinter = Hinter()
         for number in range(files):
             part = raw[number * each : (number + 1) * each]
             key = _KEY.format(number)
             self.s3.put_object(Bucket=_BUCKET, Key=key, Body=log_file(part))
             context = ObjectContext(_BUCKET, key, "2023-07-14T00:00:00.000Z")
-            lines: list[bytes] = []
-            size = 0
+            items = []
             for place, record in enumerate(part, 1):
                 made = CLOUDTRAIL.normalise(record, context, False)
-                lines.append(Item(place, record, CLOUDTRAIL.index(made.day), made.id, made.body).lines())
+                index = CLOUDTRAIL.index(made.day)
+                items.append(Item(place, record, index, made.id, made.body, identity=made.identity))
+            hinter.mark(items, [edge for record in part for edge in edges_of(record)])
+            lines: list[bytes] = []
+            size = 0
+            for item in items:
+                lines.append(item.lines())
                 size += len(lines[-1])
                 if size >= self.settings.bulk_max_bytes:
                     self.bodies.append(b"".join(lines))
@@ -116,9 +125,9 @@ class Bench:
         self.keys = [_KEY.format(number) for number in range(files)]
 
     def empty(self) -> None:
-        """Delete the events and create the indices again, so that neither way pays for that."""
-        names = sorted(self.cluster.indices.get(index=_EVENTS, params={"expand_wildcards": "all"}))
-        self.cluster.indices.delete(index="log-*,siem-*", params={"expand_wildcards": "all"})
+        """Delete what was written and create the indices again, so that neither way pays for that."""
+        names = sorted(self.cluster.indices.get(index=_WRITTEN, params={"expand_wildcards": "all"}))
+        self.cluster.indices.delete(index=_WRITTEN, params={"expand_wildcards": "all"})
         for name in names:
             self.cluster.indices.create(index=name)
 
@@ -176,6 +185,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=2000, help="records a file")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="threads of the worker, and connections of raw _bulk")
+    parser.add_argument("--bulk-bytes", type=int, default=Settings().bulk_max_bytes, help="of one _bulk request")
     parser.add_argument("--heap", default="1g", help="heap of the node")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()

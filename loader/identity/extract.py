@@ -52,7 +52,7 @@ def edges(record: Record | bytes) -> list[Edge]:
     unexpected types, states nothing.
     """
     if isinstance(record, bytes):
-        if not _may_hold(record):
+        if not comes_from_issuer(record):
             return []
         try:
             record = orjson.loads(record)
@@ -70,8 +70,8 @@ def edges(record: Record | bytes) -> list[Edge]:
     return [] if found is None else [_edge(record, name, *found)]
 
 
-def _may_hold(raw: bytes) -> bool:
-    """Return whether any ``eventSource`` in ``raw``, at whatever depth, is one that hands out credentials."""
+def comes_from_issuer(raw: bytes) -> bool:
+    """Tell without parsing whether an ``eventSource`` in ``raw``, at any depth, is one that hands out credentials."""
     place = raw.find(_SOURCE_KEY)
     while place >= 0:
         place += len(_SOURCE_KEY)

@@ -15,8 +15,10 @@ from loader.index.bulk import BulkWriter
 from loader.index.client import make_client
 from loader.index.gate import IndexGate
 from loader.index.ledger import Ledger
+from loader.index.lookup import Lookup
 from loader.index.parked import DeadLetterOffice
 from loader.ingest.filters import dropper, keep_all, read_filters
+from loader.ingest.known import KnownRecords
 from loader.ingest.messages import MessageHandler
 from loader.ingest.metrics import Metrics
 from loader.ingest.objects import ObjectLoader
@@ -98,6 +100,7 @@ def assemble(
         dead_letters=dead_letters,
         ledger=Ledger(cluster),
         sessions=SessionKeeper(SessionWriter(writer), dead_letters),
+        known=KnownRecords(Lookup(cluster, clock=clock)),
         clock=clock,
         limits=Limits(buffer=settings.object_max_bytes, record=settings.record_max_bytes),
         bulk_max_bytes=settings.bulk_max_bytes,

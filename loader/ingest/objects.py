@@ -14,6 +14,7 @@ from loader.index.outcomes import Outcome
 from loader.index.parked import DeadLetter, DeadLetterOffice
 from loader.ingest.filters import Drop, keep_all
 from loader.ingest.hinting import Hinter
+from loader.ingest.known import KnownRecords
 from loader.ingest.lag import seconds_between
 from loader.ingest.report import ObjectReport
 from loader.ingest.route import is_trail_delivery, route
@@ -40,14 +41,33 @@ class SuspiciousRejectionsError(SiemError):
     """Too many documents of one object are refused for the same reason: nothing more is parked, the message waits."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    items: list[Item] = field(default_factory=list)
-    size: int = 0
+#: Records that are looked at together, before anything is made of them: so many, or so many bytes.
+_TOGETHER = 4096
+_TOGETHER_BYTES = 4 * 2**20
+#: Sessions that were handed out are written at the latest when so many wait.
+_EDGES_WAITING = 1024
 
-    def add(self, item: Item) -> None:
-        self.items.append(item)
-        self.size += len(item.body) + 400  # the action before it, and a hint
+
+@dataclass(slots=True)
+class _Work:
+    """One object's load, as far as it is."""
+
+    log_type: LogType
+    context: ObjectContext
+    report: ObjectReport
+    #: Records as read, and their bytes.
+    pieces: list[Piece] = field(default_factory=list)
+    pieces_size: int = 0
+    #: Documents to be written, and their bytes.
+    items: list[Item] = field(default_factory=list)
+    items_size: int = 0
+    issued: list[Edge] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    letters_size: int = 0
+
+    @property
+    def ref(self) -> ObjectRef:
+        return self.report.ref
 
 
 class ObjectLoader:
@@ -61,6 +81,7 @@ class ObjectLoader:
         dead_letters: DeadLetterOffice,
         ledger: Ledger,
         sessions: SessionKeeper,
+        known: KnownRecords,
         clock: Clock,
         limits: Limits,
         bulk_max_bytes: int,
@@ -72,6 +93,7 @@ class ObjectLoader:
         self._dead_letters = dead_letters
         self._ledger = ledger
         self._sessions = sessions
+        self._known = known
         self._clock = clock
         self._limits = limits
         self._bulk_max_bytes = bulk_max_bytes
@@ -134,62 +156,66 @@ class ObjectLoader:
 
     def _load_as(self, log_type: LogType, ref: ObjectRef, content: bytes | None, report: ObjectReport) -> None:
         chunks = self._fetch(ref) if content is None else iter([content])
-        context = ObjectContext(ref.bucket, ref.key, rfc3339(self._clock.now()))
-        batch = _Batch()
-        letters: list[DeadLetter] = []
-        issued: list[Edge] = []
-        waiting = 0
+        work = _Work(log_type, ObjectContext(ref.bucket, ref.key, rfc3339(self._clock.now())), report)
         try:
             for piece in read_pieces(chunks, self._limits, members=not is_trail_delivery(ref)):
                 report.counts.read += 1
-                made = self._normalise(log_type, piece, context, report)
-                if made is None:
-                    continue
-                if isinstance(made, DeadLetter):
-                    letters.append(made)
-                    waiting += len(made.raw) + 500
-                    if waiting > _LETTERS_BYTES:
-                        self._park(letters, report)
-                        waiting = 0
-                    if report.counts.dead_lettered + len(letters) >= _LETTERS_AN_OBJECT:
-                        letters.append(self._give_up(report))
-                        break
+                if isinstance(piece, Piece):
+                    self._gather(work, piece)
                 else:
-                    batch.add(made)
-                    issued += edges_of(made.raw)
-                    if batch.size >= self._bulk_max_bytes:
-                        self._hinter.mark(batch.items, issued)
-                        self._write(log_type, batch, context, report)
-                        self._sessions.keep(ref, issued)
-                        batch, issued = _Batch(), []
+                    self._letter(work, _broken(ref, piece))
+                if report.counts.dead_lettered + len(work.letters) >= _LETTERS_AN_OBJECT:
+                    self._letter(work, self._give_up(report))
+                    break
         except TransientSourceError:
             raise
         except SourceError as error:
             # Only the fetch ends here; damage inside the object comes as pieces. Nothing was read of it.
             report.outcome, report.reason = "parked", error.kind
             report.counts.read += 1
-            letters.append(DeadLetter(ref, "fetch", error.kind, str(error)))
-        if batch.items:
-            self._hinter.mark(batch.items, issued)
-            self._write(log_type, batch, context, report)
-        self._sessions.keep(ref, issued)
-        self._park(letters, report)
+            self._letter(work, DeadLetter(ref, "fetch", error.kind, str(error)))
+        self._deal_with_pieces(work)
+        self._send(work)
+        self._park_letters(work)
 
-    def _normalise(
-        self, log_type: LogType, piece: Piece | Broken, context: ObjectContext, report: ObjectReport
-    ) -> Item | DeadLetter | None:
-        """Return the piece's document, its dead letter, or ``None`` if a named filter drops it."""
-        if isinstance(piece, Broken):
-            return DeadLetter(
-                report.ref, "split", piece.kind, piece.message, piece.raw, piece.number, event_id=piece.event_id
-            )
+    def _gather(self, work: _Work, piece: Piece) -> None:
         dropped_by = self._drop(piece.raw)
         if dropped_by is not None:
-            report.counts.dropped += 1
-            report.dropped_by[dropped_by] += 1
-            return None
+            work.report.counts.dropped += 1
+            work.report.dropped_by[dropped_by] += 1
+            return
+        work.pieces.append(piece)
+        work.pieces_size += len(piece.raw)
+        if len(work.pieces) >= _TOGETHER or work.pieces_size >= _TOGETHER_BYTES:
+            self._deal_with_pieces(work)
+
+    def _deal_with_pieces(self, work: _Work) -> None:
+        """Count what the cluster has already, and make documents of the rest."""
+        pieces, report = work.pieces, work.report
+        work.pieces, work.pieces_size = [], 0
+        known = self._known.among(work.log_type, pieces, work.context)
+        for position, piece in enumerate(pieces):
+            place = known.get(position)
+            if place is not None:
+                report.counts.duplicates += 1
+                report.see(place.timestamp)
+            else:
+                made = self._normalise(work, piece)
+                if isinstance(made, DeadLetter):
+                    self._letter(work, made)
+                    continue
+                work.items.append(made)
+                work.items_size += len(made.body) + 400  # the action before it, and a hint
+            # Of known records too: the sessions may be missing where the events are not.
+            work.issued += edges_of(piece.raw)
+            if work.items_size >= self._bulk_max_bytes or len(work.issued) >= _EDGES_WAITING:
+                self._send(work)
+
+    def _normalise(self, work: _Work, piece: Piece) -> Item | DeadLetter:
+        """Return the piece's document, or its dead letter."""
+        log_type, report = work.log_type, work.report
         try:
-            rendered = log_type.normalise(piece.raw, context, False)
+            rendered = log_type.normalise(piece.raw, work.context, False)
         except RecordError as error:
             return DeadLetter(
                 report.ref, "normalise", error.kind, error.message, piece.raw, piece.number, event_id=piece.event_id
@@ -198,14 +224,33 @@ class ObjectLoader:
         index = log_type.index(rendered.day)
         return Item(piece.number, piece.raw, index, rendered.id, rendered.body, piece.event_id, rendered.identity)
 
+    def _letter(self, work: _Work, letter: DeadLetter) -> None:
+        work.letters.append(letter)
+        work.letters_size += len(letter.raw) + 500
+        if work.letters_size > _LETTERS_BYTES:
+            self._park_letters(work)
+
+    def _park_letters(self, work: _Work) -> None:
+        self._park(work.letters, work.report)
+        work.letters_size = 0
+
     def _give_up(self, report: ObjectReport) -> DeadLetter:
         report.outcome, report.reason = "parked", "too_many_bad_records"
         report.counts.read += 1
         message = f"more than {_LETTERS_AN_OBJECT} records of this object are unusable; the rest was not read"
         return DeadLetter(report.ref, "split", "too_many_bad_records", message)
 
-    def _write(self, log_type: LogType, batch: _Batch, context: ObjectContext, report: ObjectReport) -> None:
-        rejected = self._write_once(batch.items, report)
+    def _send(self, work: _Work) -> None:
+        """Write the documents that wait, and the sessions that their records handed out."""
+        items, issued = work.items, work.issued
+        work.items, work.items_size, work.issued = [], 0, []
+        self._hinter.mark(items, issued)
+        if items:
+            self._write(work.log_type, items, work.context, work.report)
+        self._sessions.keep(work.ref, issued)
+
+    def _write(self, log_type: LogType, items: list[Item], context: ObjectContext, report: ObjectReport) -> None:
+        rejected = self._write_once(items, report)
         if not rejected:
             return
         again, letters = self._render_again(log_type, [item for item, _ in rejected], context, report)
@@ -274,6 +319,10 @@ class ObjectLoader:
         report.counts.dead_lettered += len(letters)
         report.reasons.update(letter.reason for letter in letters)
         letters.clear()
+
+
+def _broken(ref: ObjectRef, piece: Broken) -> DeadLetter:
+    return DeadLetter(ref, "split", piece.kind, piece.message, piece.raw, piece.number, event_id=piece.event_id)
 
 
 def _entry(report: ObjectReport, now: str, delivered: str | None) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from loader.identity.extract import edges
+from loader.identity.extract import comes_from_issuer, edges
 from loader.identity.model import Edge
 from loader.identity.writer import SessionWriter
 from loader.index.parked import DeadLetter, DeadLetterOffice
@@ -17,7 +17,8 @@ MARKS: Final = (b'"AssumeRo', b'"GetFederationToken"', b'"GetSessionToken"', b'"
 
 def edges_of(raw: bytes) -> list[Edge]:
     """Return the edges of one raw record; of nearly all records there are none."""
-    return edges(raw) if any(mark in raw for mark in MARKS) else []
+    # The first question is answered in the middle of the record, the second only at its end.
+    return edges(raw) if comes_from_issuer(raw) and any(mark in raw for mark in MARKS) else []
 
 
 class SessionKeeper:

@@ -16,6 +16,7 @@ from loader.logtypes.cloudtrail_build import finish
 from loader.logtypes.cloudtrail_complete import LEAVES_FREE, render
 from loader.logtypes.cloudtrail_identity import NOBODY
 from loader.logtypes.cloudtrail_insight import InsightPart, insight_of
+from loader.logtypes.cloudtrail_locate import locate
 from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, origin_of, read_tls
 from loader.logtypes.cloudtrail_payload import (
     ABSENT,
@@ -187,5 +188,5 @@ def _read_more(record: Record, moment: Moment, payloads: list[Payload]) -> tuple
 
 #: The log type, for the registry.
 CLOUDTRAIL: Final = LogType(
-    name="aws-cloudtrail", dataset="aws.cloudtrail", normalise=normalise, key_marks=("/CloudTrail/",)
+    name="aws-cloudtrail", dataset="aws.cloudtrail", normalise=normalise, key_marks=("/CloudTrail/",), locate=locate
 )

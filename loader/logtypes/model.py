@@ -36,6 +36,18 @@ class Rendered(Struct, frozen=True, gc=False):
     identity: bytes = b""
 
 
+class Whereabouts(Struct, frozen=True, gc=False):
+    """Where a record's document is, if it was written before: members as of :class:`Rendered`."""
+
+    day: str
+    id: str
+    timestamp: str
+
+
+#: ``(raw record, context) -> where its document is``; ``None`` of a record for which only rendering can tell. Never
+#: raises. What is not found there is rendered and written like any other: a wrong answer costs time and nothing else.
+Locator = Callable[[bytes, ObjectContext], "Whereabouts | None"]
+
 #: ``(raw record, context, complete) -> document``; raises :class:`loader.errors.RecordError`. With ``complete`` the
 #: slow, careful renderer is used, whatever the record looks like: the loader's one retry before a dead letter.
 Normaliser = Callable[[bytes, ObjectContext, bool], Rendered]
@@ -50,6 +62,8 @@ class LogType:
     normalise: Normaliser
     #: Substrings of an object's key that mark its type, tried in the registry's order.
     key_marks: tuple[str, ...] = field(default=())
+    #: Far cheaper than ``normalise``; ``None`` if there is no such way.
+    locate: Locator | None = None
 
     def index(self, day: str) -> str:
         """Return the name of the index for ``day``."""

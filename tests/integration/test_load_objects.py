@@ -114,10 +114,10 @@ class Way:
         return sum(int(found[name]) for name in names)
 
     def documents(self) -> list[dict[str, Any]]:
-        return self._hits(_EVENTS)
+        return self.hits(_EVENTS)
 
     def letters(self) -> list[dict[str, Any]]:
-        return [hit["_source"] for hit in self._hits(_LETTERS)]
+        return [hit["_source"] for hit in self.hits(_LETTERS)]
 
     def reasons(self) -> Counter[str]:
         return Counter(letter["reason"] for letter in self.letters())
@@ -126,9 +126,9 @@ class Way:
         return set(self.cluster.indices.get(index=_EVENTS))
 
     def ledger(self) -> list[dict[str, Any]]:
-        return [hit["_source"] for hit in self._hits("siem-objects-*")]
+        return [hit["_source"] for hit in self.hits("siem-objects-*")]
 
-    def _hits(self, pattern: str) -> list[dict[str, Any]]:
+    def hits(self, pattern: str) -> list[dict[str, Any]]:
         self.cluster.indices.refresh(index=pattern, params={"ignore_unavailable": "true"})
         answer = self.cluster.search(
             index=pattern, body={"size": 1000, "query": {"match_all": {}}}, params={"ignore_unavailable": "true"}
@@ -178,6 +178,67 @@ def test_the_same_load_twice_gives_duplicates_only(way: Way) -> None:
     assert {hit["_id"]: hit["_source"] for hit in way.documents()} == before
     (entry,) = way.ledger()
     assert (entry["key"], entry["loads"], entry["indexed"], entry["latest"]["duplicates"]) == (key, 2, 3, 3)
+
+
+class Recorded:
+    """A transport that remembers the paths it was asked for, and the bytes that went there."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, client: OpenSearch) -> None:
+        self.paths: Counter[str] = Counter()
+        perform = client.transport.perform_request
+
+        def perform_request(method: str, path: str, *args: Any, **options: Any) -> Any:
+            self.paths[path] += 1
+            return perform(method, path, *args, **options)
+
+        monkeypatch.setattr(client.transport, "perform_request", perform_request)
+
+
+def test_of_records_that_are_there_no_document_is_sent_again(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = log_file(*[record(number) for number in range(300)])
+    way.put(many)
+    assert way.drain().counts.indexed == 300
+    sent = Recorded(monkeypatch, way.assembly.cluster)
+    way.put(many, "b")  # as another trail would deliver it: nothing was refreshed since
+    again = way.drain()
+    assert (again.counts.read, again.counts.indexed, again.counts.duplicates) == (300, 0, 300)
+    assert sent.paths["/_bulk"] == 0
+    entry = next(entry for entry in way.ledger() if entry["key"].endswith("_b.json.gz"))
+    assert (entry["duplicates"], entry["first_event"]) == (300, "2023-07-10T11:00:00Z")
+    assert entry["last_event"] == "2023-07-10T11:59:00Z"
+
+
+def test_what_is_missing_among_records_that_are_there_is_loaded(way: Way) -> None:
+    many = log_file(*[record(number) for number in range(300)])
+    way.put(many)
+    way.drain()
+    before = {hit["_id"]: hit["_source"] for hit in way.documents()}
+    gone = sorted(before)[::7]
+    for identifier in gone:
+        way.cluster.delete(index="log-aws-cloudtrail-2023.07.10", id=identifier)
+    way.put(many)
+    again = way.drain()
+    assert (again.counts.indexed, again.counts.duplicates) == (len(gone), 300 - len(gone))
+    assert {hit["_id"] for hit in way.documents()} == set(before)
+
+
+def test_sessions_that_are_missing_are_written_though_the_events_are_there(way: Way) -> None:
+    issuing = [
+        record(
+            number,
+            eventSource="sts.amazonaws.com",
+            eventName="AssumeRole",
+            requestParameters={"roleArn": "arn:aws:iam::123456789012:role/r", "roleSessionName": f"s{number}"},
+            responseElements={"credentials": {"accessKeyId": f"ASIA{number:016d}"}},
+        )
+        for number in range(100)
+    ]
+    way.put(log_file(*issuing))
+    way.drain()
+    way.cluster.indices.delete(index="siem-sessions-*", params={"expand_wildcards": "all"})
+    way.put(log_file(*issuing))
+    assert way.drain().counts.duplicates == 100
+    assert len(way.hits("siem-sessions-*")) == 100
 
 
 # --- objects that are no log file ---------------------------------------------------------------------------------

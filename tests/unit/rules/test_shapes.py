@@ -22,6 +22,7 @@ REAL_ACCOUNT = "123837392027"
 
 #: Event source (without .amazonaws.com) → botocore's services, in the order they are asked.
 SERVICES = {
+    "airflow": ("mwaa",),
     "apigateway": ("apigateway", "apigatewayv2"),
     "access-analyzer": ("accessanalyzer",),
     "bedrock": ("bedrock", "bedrock-runtime", "bedrock-agent"),
@@ -29,6 +30,7 @@ SERVICES = {
     "elasticloadbalancing": ("elbv2", "elb"),
     "elasticmapreduce": ("emr",),
     "es": ("opensearch", "es"),
+    "kinesisanalytics": ("kinesisanalyticsv2",),
     "monitoring": ("cloudwatch",),
     "s3": ("s3", "s3control"),
     "servicequotas": ("service-quotas",),
@@ -45,6 +47,7 @@ OPERATIONS = {
     "PutAccountPublicAccessBlock": ("s3control", "PutPublicAccessBlock"),
     "GetBucketObjectLockConfiguration": ("s3", "GetObjectLockConfiguration"),
     "PutBucketObjectLockConfiguration": ("s3", "PutObjectLockConfiguration"),
+    "OpenTunnel": None,  # made by the tunnel, no call of the SDK
     "SharedSnapshotVolumeCreated": None,  # an event of EC2 itself, no call
     "SharedSnapshotCopyInitiated": None,
 }
@@ -74,6 +77,7 @@ S3_OWN = frozenset(
         "Host",
         "acl",
         "policy",
+        "list-type",
         "lifecycle",
         "logging",
         "notification",

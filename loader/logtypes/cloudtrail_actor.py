@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct
 from loader.logtypes.cloudtrail_identity import Actor, actor_of
 from loader.logtypes.cloudtrail_record import decode_identity, is_plain
 from loader.logtypes.leaves import OddPayloadError
+from loader.logtypes.remembered import Remembered
 from loader.logtypes.times import parse_time
 
 _KEPT: Final = 4096
@@ -34,7 +35,7 @@ class _Template(Struct, frozen=True, gc=False):
 
 
 _templates: dict[bytes, _Template] = {}
-_wholes: dict[bytes, tuple[Actor, bytes]] = {}
+_wholes: Final = Remembered[tuple[Actor, bytes]](_KEPT)
 
 
 def read_actor(raw: bytes) -> tuple[Actor, bytes]:
@@ -47,9 +48,7 @@ def read_actor(raw: bytes) -> tuple[Actor, bytes]:
     known = _wholes.get(raw)
     if known is None:
         known = _from_template(raw)
-        if len(_wholes) >= _KEPT:
-            _wholes.clear()
-        _wholes[raw] = known
+        _wholes.keep(raw, known)
     return known
 
 

@@ -18,6 +18,7 @@ from loader.logtypes.leaves import (
     walk_carefully,
     walk_plainly,
 )
+from loader.logtypes.remembered import Remembered
 from loader.logtypes.residue import LONGEST_NUMBER, may_hold_long_number
 
 #: Payloads up to this length are remembered: calls that are made again and again look the same.
@@ -59,7 +60,7 @@ def make_payload(prefix: bytes, value: Any, stored: bytes, leaves: list[str]) ->
     instances: tuple[str, ...] = ()
     if b'"i-' in stored:
         instances = tuple([match.group(1) for leaf in leaves if (match := _INSTANCE.search(leaf))])
-    telling = type(value) is not list and isinstance(value, dict) and not _TELLING.isdisjoint(value)
+    telling = isinstance(value, dict) and not _TELLING.isdisjoint(value)
     return Payload(value, prefix + stored, encode(leaves)[1:-1], instances, telling)
 
 
@@ -90,17 +91,15 @@ def _reader(attribute: str, name: str) -> Callable[[bytes], Payload]:
     if the complete path must judge.
     """
     prefix = b'"%b":' % attribute.encode()
-    remembered: dict[bytes, Payload] = {}
+    remembered = Remembered[Payload](_KEPT)
+    known = remembered.get
 
     def read(content: bytes) -> Payload:
-        found = remembered.get(content)
-        if found is not None:
-            return found
-        payload = _read(prefix, name, content)
-        if len(content) <= _REMEMBERED:
-            if len(remembered) >= _KEPT:
-                remembered.clear()
-            remembered[content] = payload
+        payload = known(content)
+        if payload is None:
+            payload = _read(prefix, name, content)
+            if len(content) <= _REMEMBERED:
+                remembered.keep(content, payload)
         return payload
 
     return read

@@ -142,7 +142,8 @@ def walk_plainly(value: Any, path: str, out: Callable[[str], Any], room: int) ->
         if not room:
             raise OddPayloadError
         for key, inner in value.items():
-            if type(inner) is str:
+            kind = type(inner)
+            if kind is str or kind is int:
                 out(f"{path}.{key}={inner}")
             else:
                 walk_plainly(inner, f"{path}.{key}", out, room - 1)

@@ -211,7 +211,12 @@ def replay_command(reasons: tuple[str, ...], dry_run: bool, as_json: bool) -> No
         else:
             console().print(table("Dead letters", ["reason", "waiting"], waiting.items(), right=[1]))
         return
-    gate = IndexGate(assembly.cluster, clock=assembly.clock, per_hour=settings.new_indices_per_hour)
+    gate = IndexGate(
+        assembly.cluster,
+        clock=assembly.clock,
+        per_hour=settings.new_indices_per_hour,
+        keep_days=settings.delete_days,
+    )
     replayer = Replayer(
         assembly.cluster,
         assembly.loader,

@@ -1,15 +1,21 @@
-"""A limit on new indices: forged or broken event times must not create thousands of them."""
+"""New indices: how many an hour, and how old they say they are.
+
+Forged or broken event times must not create thousands of indices. And lifecycle managers count from an index's
+creation, so an index of a day gone by is created with that day as its date (``index.creation_date``).
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from datetime import datetime, timedelta, timezone
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import AuthorizationException, RequestError, TransportError
 
 from loader.clock import Clock
 from loader.errors import ClusterError
+from loader.index.retention import day_of
 
 _HOUR_S = 3600.0
 
@@ -19,12 +25,18 @@ class TooManyIndicesError(ClusterError):
 
 
 class IndexGate:
-    """Admits writes to indices that exist, and to at most ``per_hour`` new ones an hour. Safe between threads."""
+    """Admits writes to indices that exist, and to at most ``per_hour`` new ones an hour. Safe between threads.
 
-    def __init__(self, client: OpenSearch, *, clock: Clock, per_hour: int = 100) -> None:
+    An index of events of a day within the last ``keep_days`` is created with the start of that day as its creation
+    date. Older ones are dated as they are made: whoever loads them now wants to look at them, and a lifecycle manager
+    would delete them within minutes.
+    """
+
+    def __init__(self, client: OpenSearch, *, clock: Clock, per_hour: int = 100, keep_days: int = 730) -> None:
         self._client = client
         self._clock = clock
         self._per_hour = per_hour
+        self._keep = timedelta(days=keep_days)
         self._known: set[str] = set()
         self._created: deque[float] = deque()
         self._lock = threading.Lock()
@@ -34,7 +46,7 @@ class IndexGate:
 
         Raises:
             TooManyIndicesError: ``index`` would be one too many.
-            ClusterError: the cluster cannot be asked whether it exists.
+            ClusterError: the cluster cannot be asked whether it exists, or cannot create it now.
         """
         with self._lock:
             if index in self._known:
@@ -45,6 +57,7 @@ class IndexGate:
                 raise ClusterError(f"cannot ask whether the index exists: {error.error}", where=index) from None
             if not exists:
                 self._count_new(index)
+                self._create(index)
             self._known.add(index)
 
     def forget(self, index: str) -> None:
@@ -63,3 +76,22 @@ class IndexGate:
                 hint="For a backfill of many days raise SIEM_NEW_INDICES_PER_HOUR.",
             )
         self._created.append(now)
+
+    def _create(self, index: str) -> None:
+        """Create an index of events with its day's date; any other is created by the first write to it."""
+        day = day_of(index)
+        if day is None:
+            return
+        start = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+        # Not one of a day to come: managers do not expect an age below zero.
+        if not timedelta(0) <= self._clock.now() - start < self._keep:
+            return
+        try:
+            self._client.indices.create(
+                index=index, body={"settings": {"index.creation_date": int(start.timestamp() * 1000)}}
+            )
+        except (RequestError, AuthorizationException):
+            # Another worker was faster, or this may not be asked for here: the first write creates it then.
+            return
+        except TransportError as error:
+            raise ClusterError(f"cannot create the index: {error.error}", where=index) from None

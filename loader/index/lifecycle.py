@@ -2,8 +2,8 @@
 
 Sources: https://docs.opensearch.org/latest/im-plugin/ism/policies/ and
 https://www.elastic.co/docs/reference/elasticsearch/configuration-reference/index-lifecycle-management-settings.
-ILM counts from ``index.lifecycle.origination_date``, which is set here to the date in the name. ISM knows only when an
-index was created: see :mod:`loader.index.retention` for back-filled ones.
+Both count from an index's creation, which the loader sets to the date in the name (:mod:`loader.index.gate`). For
+indices that were there before, ILM is told the date here (``index.lifecycle.origination_date``); ISM cannot be told.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Retention by the date in an index's name: for clusters without a lifecycle manager, and for back-filled indices.
 
-A lifecycle manager counts from an index's creation; an index that was filled yesterday with events of 2023 is young to
-it. The name says what the documents' age is, so the name decides here, and nothing else.
+A lifecycle manager counts from an index's creation; an index that was filled yesterday with events beyond their age is
+young to it (:mod:`loader.index.gate`). The name says what the documents' age is, so the name decides here, and nothing
+else.
 """
 
 from __future__ import annotations

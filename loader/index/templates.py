@@ -13,6 +13,8 @@ from opensearchpy.exceptions import NotFoundError, TransportError
 
 from loader.errors import ClusterError, MappingError
 from loader.index.engine import adapt_mapping, read_engine
+from loader.index.lifecycle import POLICY, manager_of
+from loader.index.retention import EVENTS
 from loader.project import mappings_dir
 
 Kind = Literal["component", "index"]
@@ -73,13 +75,28 @@ def plan(client: OpenSearch, templates: list[Template]) -> list[Change]:
     """
     changes = []
     engine = read_engine(client)
-    for template in [Template(known.kind, known.name, adapt_mapping(known.body, engine)) for known in templates]:
+    # ISM finds new indices by the pattern in its policy; ILM wants to be named by the template.
+    named = engine == "elasticsearch" and manager_of(client) == "ilm"
+    for known in templates:
+        template = Template(known.kind, known.name, adapt_mapping(known.body, engine))
+        if named:
+            template = _under_ilm(template)
         current = _current(client, template)
         if current is None:
             changes.append(Change(template, "create"))
         else:
             changes.append(Change(template, "keep" if _stamp(current) == _stamp(_stamped(template)) else "update"))
     return changes
+
+
+def _under_ilm(template: Template) -> Template:
+    """Return the template so that its indices are under the lifecycle policy from their creation on, if of events."""
+    patterns: list[str] = template.body.get("index_patterns", [])
+    if template.kind != "index" or not any(pattern.startswith(EVENTS[:-1]) for pattern in patterns):
+        return template
+    inner = template.body.get("template", {})
+    settings = {**inner.get("settings", {}), "index.lifecycle.name": POLICY}
+    return Template(template.kind, template.name, {**template.body, "template": {**inner, "settings": settings}})
 
 
 def apply(client: OpenSearch, changes: list[Change]) -> None:

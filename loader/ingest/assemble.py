@@ -92,7 +92,7 @@ def assemble(
     clock = clock or SystemClock()
     cluster = cluster or make_client(settings, pool=settings.workers + 4)
     dead_letters = DeadLetterOffice(cluster, clock=clock)
-    gate = IndexGate(cluster, clock=clock, per_hour=settings.new_indices_per_hour)
+    gate = IndexGate(cluster, clock=clock, per_hour=settings.new_indices_per_hour, keep_days=settings.delete_days)
     writer = BulkWriter(cluster, clock=clock, gate=gate)
     loader = ObjectLoader(
         fetch=fetch or s3_fetch(aws_client(settings, "s3")),

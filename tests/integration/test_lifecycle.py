@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +13,10 @@ import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
+from loader.clock import SystemClock
 from loader.errors import ClusterError
 from loader.index.drift import apply_existing, compare, plan_existing
+from loader.index.gate import IndexGate
 from loader.index.lifecycle import Ages, apply_lifecycle, manager_of, plan_lifecycle
 from loader.index.retention import apply_retention, event_indices, plan_retention
 from loader.index.templates import read_templates
@@ -46,6 +48,26 @@ def test_retention_deletes_by_name_and_nothing_else(templates: OpenSearch) -> No
     assert result.deleted == plan.of("delete")
     assert [index for index in made if templates.indices.exists(index=index)] == made[2:]
     assert apply_retention(templates, plan, dry_run=False).gone == plan.of("delete")
+
+
+def test_an_index_of_a_day_gone_by_is_as_old_as_that_day(templates: OpenSearch) -> None:
+    """What a lifecycle manager counts from: there is none here, so the index's own date is looked at."""
+    today = SystemClock().now().date()
+    gone, beyond = (today - timedelta(days=20), today - timedelta(days=800))
+    gate = IndexGate(templates, clock=SystemClock())
+    for day in (gone, beyond, today):
+        gate.admit(f"log-aws-cloudtrail-{day:%Y.%m.%d}")
+    found = templates.indices.get_settings(index="log-aws-*")
+    created = {
+        name: datetime.fromtimestamp(int(entry["settings"]["index"]["creation_date"]) / 1000, timezone.utc)
+        for name, entry in found.items()
+    }
+    assert {name: moment.date() for name, moment in created.items()} == {
+        f"log-aws-cloudtrail-{day:%Y.%m.%d}": day for day in (gone, today)
+    }
+    # The rest is the template's.
+    settings = found[f"log-aws-cloudtrail-{gone:%Y.%m.%d}"]["settings"]["index"]
+    assert settings["codec"] == "best_compression"
 
 
 def test_this_node_has_no_lifecycle_manager_and_that_is_said(clean_cluster: OpenSearch) -> None:

@@ -17,6 +17,7 @@ import pytest
 from opensearchpy.exceptions import NotFoundError, RequestError
 
 from loader.errors import ClusterError, ConfigError, MappingError
+from loader.index import templates
 from loader.index.lifecycle import (
     POLICY,
     Ages,
@@ -319,3 +320,21 @@ def test_a_cluster_with_neither_is_told_what_to_do() -> None:
     with pytest.raises(ClusterError) as caught:
         apply_lifecycle(cluster, nothing)  # type: ignore[arg-type]
     assert "siem mappings retention" in (caught.value.hint or "")
+
+
+def test_ilm_is_named_by_the_templates_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "read_engine", lambda _: "elasticsearch")
+    for manager, named in (("ilm", True), (None, False)):
+        cluster = Cluster(manager)
+        monkeypatch.setattr(templates, "_current", lambda *_: None)
+        bodies = {
+            change.template.name: change.template.body
+            for change in templates.plan(cluster, templates.read_templates())  # type: ignore[arg-type]
+        }
+        settings = {
+            name: body.get("template", {}).get("settings", {}).get("index.lifecycle.name")
+            for name, body in bodies.items()
+        }
+        assert {name for name, policy in settings.items() if policy == POLICY} == (
+            {"log-aws-cloudtrail"} if named else set()
+        )

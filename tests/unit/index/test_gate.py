@@ -1,0 +1,112 @@
+"""What the gate asks of the cluster before the first write to an index."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timezone
+from typing import Any
+
+import pytest
+from opensearchpy.exceptions import AuthorizationException, ConnectionTimeout, RequestError
+
+from loader.errors import ClusterError
+from loader.index.gate import IndexGate, TooManyIndicesError
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+
+
+class Noon:
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
+
+class Cluster:
+    """Stands for a cluster: refuses creation as it is told, which a real one cannot be made to do here."""
+
+    def __init__(self, refusal: Exception | None = None) -> None:
+        self.created: dict[str, Any] = {}
+        self.refusal = refusal
+        self.indices = self
+
+    def exists(self, index: str) -> bool:
+        return index in self.created
+
+    def create(self, index: str, body: Any) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.created[index] = body
+
+
+def gate(cluster: Any, **more: Any) -> IndexGate:
+    return IndexGate(cluster, clock=Noon(), **more)
+
+
+@pytest.mark.parametrize(
+    ("index", "day"),
+    [
+        ("log-aws-cloudtrail-2026.11.24", date(2026, 11, 24)),
+        ("log-aws-cloudtrail-2026.11.10", date(2026, 11, 10)),
+        ("log-aws-cloudtrail-2024.11.25", date(2024, 11, 25)),
+        ("log-aws-cloudtrail-2024.11.24", None),  # 730 days and a half: a manager would delete it at once
+        ("log-aws-cloudtrail-2023.07.10", None),
+        ("log-aws-cloudtrail-2026.11.25", None),
+        ("log-aws-cloudtrail-misdated", None),
+        ("siem-objects-2026.11", None),
+    ],
+)
+def test_an_index_is_as_old_as_its_events(index: str, day: date | None) -> None:
+    cluster = Cluster()
+    gate(cluster).admit(index)
+    expected = {}
+    if day is not None:
+        start = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+        milliseconds = int(start.timestamp() * 1000)
+        expected = {index: {"settings": {"index.creation_date": milliseconds}}}
+    assert cluster.created == expected
+
+
+def test_how_long_is_a_setting() -> None:
+    cluster = Cluster()
+    admit = gate(cluster, keep_days=10).admit
+    admit("log-aws-cloudtrail-2026.11.10")
+    assert cluster.created == {}
+    admit("log-aws-cloudtrail-2026.11.15")
+    assert len(cluster.created) == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        RequestError(400, "resource_already_exists_exception", {}),
+        RequestError(400, "illegal_argument_exception", {}),
+        AuthorizationException(403, "security_exception", {}),
+    ],
+)
+def test_where_it_may_not_be_asked_for_the_write_creates_the_index(refusal: Exception) -> None:
+    gate(Cluster(refusal)).admit("log-aws-cloudtrail-2026.11.24")
+
+
+def test_a_cluster_that_does_not_answer_is_asked_again_later() -> None:
+    cluster = Cluster(ConnectionTimeout("TIMEOUT", "", Exception()))
+    closed = gate(cluster)
+    with pytest.raises(ClusterError, match="cannot create"):
+        closed.admit("log-aws-cloudtrail-2026.11.24")
+    cluster.refusal = None
+    closed.admit("log-aws-cloudtrail-2026.11.24")
+    assert len(cluster.created) == 1
+
+
+def test_the_limit_comes_first() -> None:
+    cluster = Cluster()
+    narrow = gate(cluster, per_hour=1)
+    narrow.admit("log-aws-cloudtrail-2026.11.23")
+    with pytest.raises(TooManyIndicesError):
+        narrow.admit("log-aws-cloudtrail-2026.11.24")
+    assert list(cluster.created) == ["log-aws-cloudtrail-2026.11.23"]

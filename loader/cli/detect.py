@@ -213,7 +213,13 @@ def _print(report: RunReport) -> None:
         screen.print(f"{name}: {error}", markup=False)
     for name, reason in report.not_run.items():
         screen.print(f"not run: {name}: {reason}", markup=False)
+    for name, count in report.learning.items():
+        screen.print(f"learning: {name}: {count} not raised, too little of its baseline is in the index", markup=False)
+    for name, by_filter in report.filtered_by.items():
+        shown = ", ".join(f"{filter_name} {count}" for filter_name, count in sorted(by_filter.items()))
+        screen.print(f"exceptions: {name}: events taken out by {shown}", markup=False)
     screen.print(
         f"{len(report.rules)} rules, {report.examined} documents examined, {report.alerts_new} new alerts,"
+        f" {report.folded} folded into others, {report.filtered} events taken out by exceptions,"
         f" {report.seconds:.1f} seconds"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from loader.clock import rfc3339
 from loader.detection.alerts import EVIDENCE_CAP, Alert, alert_body, alerts_index, at
-from loader.detection.correlation import Group, Tree, Trigger, canonical, evidence
+from loader.detection.correlation import DAY_MS, Group, Tree, Trigger, canonical, evidence
 from loader.detection.lateness import is_historic
 from loader.detection.matches import Match
 from loader.detection.model import CompiledCorrelation
@@ -186,9 +186,10 @@ def _condition_met(root: CompiledCorrelation, window: Window, found: Content) ->
         case "temporal_ordered":
             return f"{what}, in this order, within {span}"
         case "new_terms":
-            return f"first {what}{_news(fields, firings)} in {baseline}"
+            return f"first {what}{_news(fields, firings)} in {_known(firings, window.baseline)}"
         case "spike":
-            return f"{len(found.events)} times {what} within {span}, {_ratio(strongest)} of the {baseline} before"
+            known = _known([strongest], window.baseline)
+            return f"{len(found.events)} times {what} within {span}, {_ratio(strongest)} of the {known} before"
         case "absence":
             return f"no {what} for {span}, after {measure} within {baseline if window.baseline else span}"
         case "impossible_travel" if strongest.journey:
@@ -209,6 +210,14 @@ def _ratio(firing: Firing) -> str:
     if firing.measure == inf:
         return "against none at all"
     return f"{float(firing.measure):.3g} times the mean of {firing.expected or 0:.3g}"
+
+
+def _known(firings: Sequence[Firing], baseline: int) -> str:
+    """Return how long the baseline is, and of how many days there are events while that is not all of it."""
+    known = min((firing.known_days for firing in firings if firing.known_days is not None), default=None)
+    if known is None or known * DAY_MS >= baseline:
+        return in_words(baseline)
+    return f"{in_words(baseline)} (of which the index holds {known})"
 
 
 def _news(fields: str, firings: Sequence[Firing]) -> str:

@@ -19,6 +19,8 @@ _OPERATORS = ("gt", "gte", "lt", "lte", "eq", "neq")
 _NEEDS_FIELD = ("value_count", "value_sum", "value_avg", "value_percentile", "value_median")
 _TEMPORAL = ("temporal", "temporal_ordered")
 _OURS = EXTENSIONS
+#: Keys of ``correlation:`` that are ours.
+_EXTRA = {"baseline", "minimum", "warmup", "distance_km", "speed_kmh"}
 TYPES = ("event_count", *_NEEDS_FIELD, *_TEMPORAL, *_OURS)
 
 
@@ -69,6 +71,9 @@ class _Chains:
             raise self._error(rule, "the correlation names no rules")
         if not rule.seconds:
             raise self._error(rule, "the correlation has no timespan")
+        if unknown := set(rule.extra) - _EXTRA:
+            hint = f"Known besides the specification's: {', '.join(sorted(_EXTRA))}."
+            raise self._error(rule, f"the correlation has unknown keys: {', '.join(sorted(unknown))}", hint=hint)
         if rule.type == "impossible_travel":
             self._check_travel(rule)
         bases = {reference: self._base(rule, reference) for reference in rule.rules}

@@ -42,6 +42,9 @@ _TYPES = (
     "temporal_ordered",
     *EXTENSIONS,
 )
+#: Which part of its baseline a rule must know, unless it says otherwise. With less, all is new and every mean too low.
+_WARM_UP = {"new_terms": 0.25, "spike": 0.5}
+DAY_MS = 86_400_000
 _NUMERIC = ("value_sum", "value_avg", "value_percentile", "value_median")
 
 
@@ -139,7 +142,7 @@ class Tree:
         shortest = suppression.seconds * 1000 if suppression else 0
         if isinstance(self.root, CompiledCorrelation):
             shortest = max(shortest, self.windows[id(self.root)].span)
-        return shortest or 86_400_000
+        return shortest or DAY_MS
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -201,7 +204,7 @@ class Tree:
         for reference, child in node.rules.items():
             for trigger in self._triggers(child, found):
                 origin: Match | Trigger = trigger if trigger.run else trigger.event
-                occurrence = Occurrence(trigger.time, trigger.event.id, reference, _values(node, reference, trigger))
+                occurrence = Occurrence(trigger.time, trigger.event.id, reference, counted(node, reference, trigger))
                 read = {name: _read(trigger, _path(node, reference, name)) for name in node.group_by}
                 for group in _groups(read):
                     grouped[group].append((occurrence, origin))
@@ -280,6 +283,7 @@ def window_of(node: CompiledCorrelation) -> Window:
         minimum=int(node.extra.get("minimum", 10 if kind == "spike" else 1)),
         **travel_limits(node.rule) if kind == "impossible_travel" else {},
     )
+    window = replace(window, warm_up=_warm_up(node, kind, window.baseline or window.span))
     if kind == "new_terms":
         # Its timespan is the baseline, unless that is named apart: nothing else slides.
         return replace(window, span=0, baseline=window.baseline or window.span)
@@ -292,13 +296,21 @@ def window_of(node: CompiledCorrelation) -> Window:
     return window
 
 
-def travel_limits(rule: CorrelationRule) -> dict[str, float]:
+def _warm_up(node: CompiledCorrelation, kind: str, baseline: int) -> int:
+    """Return ``warmup``; without, the part of the baseline that a comparison needs at least, in whole days."""
+    written = node.extra.get("warmup")
+    if written is not None:
+        return milliseconds(written, where=node.rule.where)
+    return ceil(baseline * _WARM_UP.get(kind, 0) / DAY_MS) * DAY_MS if baseline >= DAY_MS else 0
+
+
+def travel_limits(rule: CorrelationRule) -> dict[str, Any]:
     """Return ``distance_km`` and ``speed_kmh`` of an ``impossible_travel``.
 
     Raises:
         RuleError: one is missing, or is no number above nought.
     """
-    limits: dict[str, float] = {}
+    limits: dict[str, Any] = {}
     for name in ("distance_km", "speed_kmh"):
         value = rule.extra.get(name)
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < inf:
@@ -369,7 +381,7 @@ def _groups(read: Mapping[str, Sequence[Any]], *, absent: bool = False) -> list[
     return [group for group, _ in zip(product(*columns), range(_MOST_GROUPS), strict=False)]
 
 
-def _values(node: CompiledCorrelation, reference: str, trigger: Trigger) -> tuple[Any, ...]:
+def counted(node: CompiledCorrelation, reference: str, trigger: Trigger) -> tuple[Any, ...]:
     """Return what a window counts of one occurrence."""
     kind = node.type.removeprefix("siem_")
     columns = [_read(trigger, _path(node, reference, name)) for name in node.condition.fields]

@@ -78,6 +78,11 @@ def fires(rule: CompiledRule, source: Mapping[str, Any] | Event) -> bool:
     return matches(rule.query if rule.verify is None else rule.verify, source, _schema(rule))
 
 
+def refused_by(rule: CompiledRule, source: Mapping[str, Any] | Event) -> list[str]:
+    """Return the names of the filters that take a document out, each of which would do so alone."""
+    return [one.filter.name for one in rule.filters if not matches(one.query, source, _schema(rule))]
+
+
 def _schema(rule: CompiledRule) -> Schema:
     return schema_of(source_for(rule.rule.logsource) or AWS_CLOUDTRAIL)
 

@@ -9,6 +9,7 @@ from typing import Any
 from loader.clock import Clock
 from loader.detection.alert_store import AlertStore
 from loader.detection.alerts import event_alert, linked
+from loader.detection.evaluate import refused_by
 from loader.detection.lateness import is_historic
 from loader.detection.matches import SHOWN_PATHS, Match
 from loader.detection.model import CompiledRule, digest
@@ -79,14 +80,19 @@ def filtered_questions(rule: CompiledRule, piece: Slice, count: RuleCount) -> li
     """Return the question that counts what a rule's filters took out; none for a rule without filters."""
     if rule.unfiltered is None:
         return []
+    names = [one.filter.name for one in rule.filters]
 
     def sink(matches: Sequence[Match]) -> None:
         count.filtered += len(matches)
+        for match in matches:
+            count.filtered_by.update(names[:1] if len(names) == 1 else refused_by(rule, match.source))
 
     kept, before = acceptor(rule), acceptor(_without_filters(rule))
     if kept is None:
         query = {"bool": {"filter": [rule.unfiltered], "must_not": [rule.query]}}
-        return [Question(query, piece, [sink], accept=before, fields=None if before else (), optional=True)]
+        # Which of several filters it was is told from the whole event.
+        fields = () if before is None and len(names) == 1 else None
+        return [Question(query, piece, [sink], accept=before, fields=fields, optional=True)]
 
     def accept(source: Mapping[str, Any]) -> bool:
         return (before is None or before(source)) and not kept(source)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
 
-from loader.clock import Clock
+from loader.clock import Clock, rfc3339
 from loader.detection.alerts import at
 from loader.detection.correlation import Group, Tree
 from loader.detection.cursor import ShardStatisticsHiddenError, belongs, read_engine, read_positions
@@ -28,6 +28,8 @@ _MISDATED = "misdated"
 _PAGE = 2000
 #: Events of one base rule in one stretch of time. More means that the rule's base is not selective enough.
 _MOST = 200_000
+#: Moments that one search asks for: each is a clause of its own, and with 1,024 a search is refused.
+_MOST_TIMES = 500
 
 
 class EventReader:
@@ -55,9 +57,55 @@ class EventReader:
             RuleError: the query cannot be answered, or only in part, or there are too many events.
             ClusterError: the cluster cannot be reached.
         """
+        found: dict[str, Match] = {}
+        for page in self.pages(rule, start, end, paths, also=also, accept=accept):
+            for match in page:
+                _keep(found, match)
+            if len(found) > self._most:
+                raise RuleError(
+                    f"more than {self._most} events between {at(start)} and {at(end)}",
+                    where=rule.rule.where,
+                    hint="Make the rule it counts more selective.",
+                )
+        return list(found.values())
+
+    def read_at(
+        self,
+        rule: CompiledRule,
+        times: Sequence[int],
+        paths: Sequence[str],
+        *,
+        also: Sequence[Query] = (),
+        accept: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> list[Match]:
+        """Return what ``rule`` matches at exactly one of ``times`` (milliseconds, ascending), as :meth:`read` does."""
+        found: dict[str, Match] = {}
+        for start in range(0, len(times), _MOST_TIMES):
+            part = times[start : start + _MOST_TIMES]
+            exactly = {"terms": {"@timestamp": [rfc3339(at(time)) for time in part]}}
+            for match in self.read(rule, part[0], part[-1], paths, also=[*also, exactly], accept=accept):
+                _keep(found, match)
+        return list(found.values())
+
+    def pages(
+        self,
+        rule: CompiledRule,
+        start: int,
+        end: int,
+        paths: Sequence[str],
+        *,
+        also: Sequence[Query] = (),
+        accept: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> Iterator[list[Match]]:
+        """Yield what ``rule`` matches in [start, end] page by page, in the order of time; some events more than once.
+
+        Raises:
+            RuleError: the query cannot be answered, or only in part.
+            ClusterError: the cluster cannot be reached.
+        """
         names = self._names(rule.index, start, end)
         if not names:
-            return []
+            return
         body: dict[str, Any] = {
             "size": self._page,
             "timeout": "50s",
@@ -65,26 +113,14 @@ class EventReader:
             "query": {"bool": {"filter": [_period(start, end), *also, rule.query]}},
             "sort": [{"@timestamp": "asc"}, {"event.id" if self._searcher.hidden else "_seq_no": "asc"}],
             "docvalue_fields": [TIME_FIELD],
-            "_source": True if accept else list(paths),
+            "_source": True if accept else list(paths) or False,
         }
         header = self._searcher.header(",".join(names)) | {"ignore_unavailable": True}
-        found: dict[str, Match] = {}
         while True:
-            answer = self._searcher.search([(header, body)])[0]
-            if failure := _incomplete(answer):
-                raise RuleError(failure, where=rule.rule.where)
-            hits = answer["hits"]["hits"]
-            for hit in hits:
-                if accept is None or accept(hit["_source"]):
-                    _keep(found, flatten(match_of(hit), paths))
+            hits = self._ask(rule, header, body)["hits"]["hits"]
+            yield [flatten(match_of(hit), paths) for hit in hits if accept is None or accept(hit["_source"])]
             if len(hits) < self._page:
-                return list(found.values())
-            if len(found) > self._most:
-                raise RuleError(
-                    f"more than {self._most} events between {at(start)} and {at(end)}",
-                    where=rule.rule.where,
-                    hint="Make the rule it counts more selective.",
-                )
+                return
             # Two shards can have one number at one time: the next page begins with the last hit's neighbours again.
             time, last = hits[-1]["sort"]
             body = {**body, "search_after": [time, last - 1 if isinstance(last, int) else last]}
@@ -101,18 +137,80 @@ class EventReader:
             RuleError: the query cannot be answered, or only in part.
             ClusterError: the cluster cannot be reached.
         """
-        source = source_for(rule.rule.logsource)
-        fields = schema_of(source).fields if source else {}
-        kinds = [fields.get(path) for path in route.values()]
-        if not kinds or not all(kind and kind.kind == "keyword" and not kind.lowered for kind in kinds):
+        if not route or not _countable(rule, route.values()):
             return None
         counts: Counter[Group] = Counter()
+        for row, bucket in self._buckets(rule, list(route.values()), start, end, also=also):
+            counts[tuple(sorted(zip(route, row, strict=True)))] += bucket["doc_count"]
+        return counts
+
+    def sights(
+        self, rule: CompiledRule, paths: Sequence[str], start: int, end: int, length: int
+    ) -> Iterator[tuple[list[str], tuple[int, int]]] | None:
+        """Yield values of ``paths``, and when they were first and last seen together in each bin of ``length``.
+
+        ``None`` if the server cannot tell exactly, as with :meth:`count_groups`.
+
+        Raises:
+            RuleError: the query cannot be answered, or only in part.
+            ClusterError: the cluster cannot be reached.
+        """
+        if rule.verify is not None or not _countable(rule, paths):
+            return None
+        period = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{length}ms"}}
+        ends = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
+        return (
+            (row[:-1], (int(bucket["first"]["value"]), int(bucket["last"]["value"])))
+            for row, bucket in self._buckets(rule, paths, start, end, last=period, aggs=ends)
+        )
+
+    def days_known(self, pattern: str, start: int, end: int) -> int:
+        """Return on how many of the days from ``start``'s to the one before ``end``'s there are events at all.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+        """
+        first, last = at(start - start % _DAY_MS), at(end - end % _DAY_MS)
+        if not self._searcher.hidden:
+            days = {dated[1] for index in self._indices if belongs(index, pattern) and (dated := _DATED.search(index))}
+            return sum(f"{first:%Y.%m.%d}" <= day < f"{last:%Y.%m.%d}" for day in days)
+        body = {
+            "size": 0,
+            "timeout": "50s",
+            "query": {"range": {"@timestamp": {"gte": rfc3339(first), "lt": rfc3339(last)}}},
+            "aggs": {"days": {"date_histogram": {"field": "@timestamp", "fixed_interval": "1d", "min_doc_count": 1}}},
+        }
+        answer = self._searcher.search([(self._searcher.header(pattern) | {"ignore_unavailable": True}, body)])[0]
+        return len(answer.get("aggregations", {}).get("days", {}).get("buckets", ()))
+
+    def refresh(self, pattern: str) -> None:
+        """Make everything written so far searchable, in all of the rule's indices.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+        """
+        if not self._searcher.hidden:
+            self._searcher.refresh(index for index in self._indices if belongs(index, pattern))
+
+    def _buckets(
+        self,
+        rule: CompiledRule,
+        paths: Sequence[str],
+        start: int,
+        end: int,
+        *,
+        also: Sequence[Query] = (),
+        last: Mapping[str, Any] | None = None,
+        aggs: Mapping[str, Any] | None = None,
+    ) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+        """Yield each combination of the values of ``paths`` (and of ``last``) with its bucket."""
         names = self._names(rule.index, start, end)
         if not names:
-            return counts
+            return
+        sources: list[Any] = [{"terms": {"field": path}} for path in paths] + ([last] if last else [])
         composite: dict[str, Any] = {
             "size": _PAGE,
-            "sources": [{str(number): {"terms": {"field": path}}} for number, path in enumerate(route.values())],
+            "sources": [{str(number): source} for number, source in enumerate(sources)],
         }
         header = self._searcher.header(",".join(names)) | {"ignore_unavailable": True}
         body: dict[str, Any] = {
@@ -120,21 +218,24 @@ class EventReader:
             "timeout": "50s",
             "track_total_hits": False,
             "query": {"bool": {"filter": [_period(start, end), *also, rule.query]}},
-            "aggs": {"groups": {"composite": composite}},
+            "aggs": {"groups": {"composite": composite, **({"aggs": aggs} if aggs else {})}},
         }
         while True:
-            answer = self._searcher.search([(header, body)])[0]
-            if failure := _incomplete(answer):
-                raise RuleError(failure, where=rule.rule.where)
+            answer = self._ask(rule, header, body)
             if "aggregations" not in answer:
-                return counts
+                return
             found = answer["aggregations"]["groups"]
             for bucket in found["buckets"]:
-                pairs = [(name, bucket["key"][str(number)]) for number, name in enumerate(route)]
-                counts[tuple(sorted(pairs))] += bucket["doc_count"]
+                yield [bucket["key"][str(number)] for number in range(len(sources))], bucket
             if "after_key" not in found:
-                return counts
+                return
             composite["after"] = found["after_key"]
+
+    def _ask(self, rule: CompiledRule, header: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+        answer = self._searcher.search([(header, body)])[0]
+        if failure := _incomplete(answer):
+            raise RuleError(failure, where=rule.rule.where)
+        return answer
 
     def _names(self, pattern: str, start: int, end: int) -> list[str]:
         """Return the indices that may hold events of that time: daily ones by the date in their name.
@@ -176,6 +277,14 @@ def open_reader(
         indices, hidden = patterns, True
     searcher = Searcher(client, engine=read_engine(client), clock=clock, hidden=hidden)
     return EventReader(searcher, sorted(indices))
+
+
+def _countable(rule: CompiledRule, paths: Iterable[str]) -> bool:
+    """Return whether the server has the values of ``paths`` as the events have them: plain keywords."""
+    source = source_for(rule.rule.logsource)
+    fields = schema_of(source).fields if source else {}
+    kinds = [fields.get(path) for path in paths]
+    return all(kind and kind.kind == "keyword" and not kind.lowered for kind in kinds)
 
 
 def _incomplete(answer: Mapping[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from loader.clock import Clock
 from loader.detection.alert_store import CONFLICT, AlertStore, Stored
 from loader.detection.alerts import linked
 from loader.detection.buckets import WITHDRAWN, Bucket, Content, compose, content, revise, withdraw
-from loader.detection.correlation import Group, Node, Tree, Trigger
+from loader.detection.correlation import DAY_MS, Group, Node, Tree, Trigger
 from loader.detection.coverage import compare_and_set
 from loader.detection.cursor import belongs
 from loader.detection.event_alerts import filtered_questions, rule_key
@@ -93,6 +94,10 @@ class FoldedAlerts:
         self.subject = Subject(node_key(node), node.rule.uuid, indices)
         self.count = RuleCount(node.rule.uuid, node.rule.name, node.rule.title, node.rule.level)
         self._monotone = self._tree.monotone
+        window = self._tree.windows.get(id(node))
+        self._baseline, self._warm_up = (window.baseline, window.warm_up) if window else (0, 0)
+        #: On how many days of the baseline before a day there are events at all.
+        self._days: dict[int, int] = {}
         #: Paths of an event that telling groups needs, and those that writing alerts does.
         self._light = self._tree.paths
         self._full = tuple(dict.fromkeys((*self._tree.paths, *SHOWN_PATHS)))
@@ -107,8 +112,7 @@ class FoldedAlerts:
             accept = acceptor(leaf)
             fields = None if accept else self._light
             asked.append(Question(leaf.query, piece, [sink], accept=accept, fields=fields))
-        if isinstance(self._tree.root, CompiledRule):
-            asked += filtered_questions(self._tree.root, piece, self.count)
+            asked += filtered_questions(leaf, piece, self.count)
         return asked
 
     def _sink(self, leaf: str, *, historic: bool) -> Callable[[Sequence[Match]], None]:
@@ -148,9 +152,12 @@ class FoldedAlerts:
             self._clock.sleep(0.05 * 2**attempt)
         else:
             raise ClusterError("somebody else keeps judging the same moments", where=self._tree.root.rule.where)
-        self._touched, self._live = {}, set()
+        self._forget()
         if not self._monotone:
             self._step("watermark saved")
+
+    def _forget(self) -> None:
+        self._touched, self._live = {}, set()
 
     def _settle(self, limit: int) -> None:
         touched = {
@@ -296,7 +303,9 @@ class FoldedAlerts:
         for (bucket, stored, body), status in zip(planned, statuses, strict=True):
             if status == CONFLICT:
                 lost.add(bucket.group)
-            elif stored is None:
+                continue
+            self.count.folded += max(0, _folded(body) - (_folded(stored.body) if stored else 0))
+            if stored is None:
                 self.count.alerts_new += 1
             elif body["siem"].get("verdict") == WITHDRAWN:
                 self.count.alerts_withdrawn += 1
@@ -333,10 +342,25 @@ class FoldedAlerts:
         by_group: dict[Group | None, list[Trigger]] = defaultdict(list)
         for trigger in self._tree.triggers(found):
             if first <= trigger.time <= min(last, limit):
+                if not self._ripe(trigger.time):
+                    self.count.learning += 1
+                    continue
+                if self._warm_up and trigger.firing:
+                    trigger.firing = replace(trigger.firing, known_days=self._known_days(trigger.time))
                 for group in self._tree.fold(trigger):
                     if not narrow or group in wanted:
                         by_group[group].append(trigger)
         return by_group
+
+    def _ripe(self, time: int) -> bool:
+        """Return whether enough of the baseline before ``time`` is known to judge by it."""
+        return not self._warm_up or self._known_days(time) * DAY_MS >= self._warm_up
+
+    def _known_days(self, time: int) -> int:
+        day = time // DAY_MS
+        if day not in self._days:
+            self._days[day] = self._reader.days_known(self.subject.index, time - self._baseline, time)
+        return self._days[day]
 
     def _narrowed(self, leaf: str, groups: Sequence[Group]) -> list[Query]:
         """Return what narrows a base rule to ``groups``: more may be found, never less."""
@@ -359,6 +383,10 @@ class FoldedAlerts:
                 return []
             either.append({"bool": {"filter": clauses}})
         return [{"bool": {"should": either, "minimum_should_match": 1}}] if either else []
+
+
+def _folded(body: Mapping[str, Any]) -> int:
+    return int(body["siem"].get("suppressed", 0))
 
 
 def _uncountable(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +23,15 @@ class RuleCount:
     #: Alerts whose evidence grew or changed, and those that are no longer founded.
     alerts_revised: int = 0
     alerts_withdrawn: int = 0
-    #: Events that an exception (a Sigma Filter) took out, and those that lack a field to group by.
+    #: Events that exceptions (Sigma Filters) took out: all, and by the filter's name (one may take out several's).
     filtered: int = 0
+    filtered_by: Counter[str] = field(default_factory=Counter)
+    #: Triggers that suppression, or an alert's bucket, folded into an alert that was raised already.
+    folded: int = 0
+    #: Events that lack a field to group by.
     ungrouped: int = 0
+    #: Matches (of new_terms: first appearances) that no alert was made of, since too little of the baseline is known.
+    learning: int = 0
     error: str | None = None
 
     @property
@@ -57,6 +64,26 @@ class RunReport:
         return sum(count.alerts_new for count in self.rules)
 
     @property
+    def filtered(self) -> int:
+        """Return how many events exceptions took out."""
+        return sum(count.filtered for count in self.rules)
+
+    @property
+    def filtered_by(self) -> dict[str, dict[str, int]]:
+        """Return how many events each exception took out, by the rule's id; rules without any are left out."""
+        return {count.id: dict(count.filtered_by) for count in self.rules if count.filtered_by}
+
+    @property
+    def folded(self) -> int:
+        """Return how many triggers were folded into alerts that others had raised."""
+        return sum(count.folded for count in self.rules)
+
+    @property
+    def learning(self) -> dict[str, int]:
+        """Return what was not raised because too little of a baseline is known, by the rule's id."""
+        return {count.id: count.learning for count in self.rules if count.learning}
+
+    @property
     def errors(self) -> dict[str, str]:
         """Return what went wrong, by the rule's id."""
         return {count.id: count.error for count in self.rules if count.error} | self.refused
@@ -80,6 +107,9 @@ class RunReport:
             "refused": self.refused,
             "notes": self.notes,
             "not_run": self.not_run,
+            "filtered": self.filtered,
+            "folded": self.folded,
+            "learning": self.learning,
             "rules": {
                 count.id: {
                     "uuid": count.uuid,
@@ -91,7 +121,10 @@ class RunReport:
                     "alerts_revised": count.alerts_revised,
                     "alerts_withdrawn": count.alerts_withdrawn,
                     "filtered": count.filtered,
+                    "filtered_by": dict(count.filtered_by),
+                    "folded": count.folded,
                     "ungrouped": count.ungrouped,
+                    "learning": count.learning,
                     **({"error": count.error} if count.error else {}),
                 }
                 for count in self.rules

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from opensearchpy import OpenSearch
 
@@ -15,6 +16,7 @@ from loader.detection.coverage import CoverageConflictError, CoverageStore, Shar
 from loader.detection.cursor import Positions, ShardStatisticsHiddenError, read_engine, read_positions, refresh
 from loader.detection.event_alerts import EventAlerts
 from loader.detection.event_reader import EventReader
+from loader.detection.first_seen_alerts import FirstSeenAlerts, keeps_baseline
 from loader.detection.folded_alerts import FoldedAlerts
 from loader.detection.matches import Match
 from loader.detection.minutes import minute_positions, recount
@@ -146,16 +148,19 @@ class _Cycle:
                         link=self._options.link,
                     )
                 else:
-                    handler = FoldedAlerts(
-                        rule,
-                        store=store,
-                        reader=reader,
-                        watermark=watermark,
-                        clock=self._clock,
-                        historic_after=late,
-                        step=self._step,
-                        link=self._options.link,
-                    )
+                    how: dict[str, Any] = {
+                        "store": store,
+                        "reader": reader,
+                        "watermark": watermark,
+                        "clock": self._clock,
+                        "historic_after": late,
+                        "step": self._step,
+                        "link": self._options.link,
+                    }
+                    if isinstance(rule, CompiledCorrelation) and keeps_baseline(rule):
+                        handler = FirstSeenAlerts(rule, client=self._client, **how)
+                    else:
+                        handler = FoldedAlerts(rule, **how)
             except RuleError as error:
                 self._report.refused[rule.rule.name] = str(error)
                 self._report.complete = False
@@ -167,7 +172,12 @@ class _Cycle:
         registry = self._ledger.load_registry()
         known = len(registry.rules)
         subjects = [handler.subject for handler in self._handlers.values()]
+        coverages = list(coverages)
         changed = admit(registry, coverages, subjects, self._options.start)
+        for key, handler in self._handlers.items():
+            if isinstance(handler, FirstSeenAlerts):
+                extents = [coverage.extent(key) for coverage in coverages]
+                handler.fresh = not any(extent.examined or extent.waived for extent in extents)
         self._ledger.save(changed, now=self._clock.now())
         self._step("new rules given their place")
         if len(registry.rules) != known:

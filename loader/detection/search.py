@@ -9,7 +9,7 @@ shard failed and as many documents were read as were counted: anything less is a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
 from loader.clock import Clock
-from loader.detection.cursor import preference
+from loader.detection.cursor import preference, refresh
 from loader.detection.matches import SHOWN_PATHS, TIME_FIELD, Match, match_of
 from loader.detection.model import Engine, Query
 from loader.detection.plan import Slice
@@ -164,6 +164,14 @@ class Searcher:
             middle = len(requests) // 2
             return self._send(requests[:middle]) + self._send(requests[middle:])
         return found
+
+    def refresh(self, indices: Iterable[str]) -> None:
+        """Make what was written so far searchable.
+
+        Raises:
+            ClusterError: the cluster cannot be reached.
+        """
+        refresh(self._client, indices)
 
     def header(self, index: str, shard: int | None = None) -> dict[str, Any]:
         """Return the header of one search in a request: part answers are refused."""

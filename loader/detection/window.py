@@ -70,6 +70,9 @@ class Window:
     minimum: int = 1
     distance_km: float = 0
     speed_kmh: float = 0
+    #: Of how much of the baseline there have to be events at all, before anything is judged by it. Not a matter of
+    #: windows: who runs them looks at it.
+    warm_up: int = 0
 
     @property
     def lookback(self) -> int:
@@ -98,7 +101,8 @@ class Firing:
     """The window that ends at ``time`` satisfies the condition. ``position`` is the occurrence's, in order of time.
 
     ``measure`` is what was compared; ``expected`` a spike's mean; ``news`` the values that ``new_terms`` had not seen;
-    ``journey`` what nobody can have travelled, from the occurrence at ``origin``.
+    ``journey`` what nobody can have travelled, from the occurrence at ``origin``; ``known_days`` how many days of the
+    baseline have events at all (``None``: nobody looked).
     """
 
     time: int
@@ -108,6 +112,7 @@ class Firing:
     news: tuple[Any, ...] = ()
     journey: Journey | None = None
     origin: int | None = None
+    known_days: int | None = None
 
 
 def in_order(occurrences: Sequence[Occurrence]) -> list[Occurrence]:

@@ -2,118 +2,35 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from detection_events import (
+    START,
+    SettableClock,
+    action,
+    alerts,
+    by_rule,
+    correlation,
+    counts,
+    event,
+    put,
+    rule,
+)
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
 
-from loader.detection.model import CompiledCorrelation, CompiledRule, Condition, CorrelationRule, Rule, Suppression
-from loader.detection.report import RunReport
+from loader.detection.model import Condition, Suppression
 from loader.detection.run import RunOptions, run_once
 
 pytestmark = pytest.mark.integration
-
-START = datetime(2026, 5, 4, 10, 0, tzinfo=timezone.utc)
-
-
-class SettableClock:
-    """A clock that stands until it is told."""
-
-    def __init__(self, now: datetime) -> None:
-        self.time = now
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def sleep(self, seconds: float) -> None:
-        pass
 
 
 @pytest.fixture
 def clock() -> SettableClock:
     return SettableClock(START + timedelta(hours=1))
-
-
-def rule(name: str, query: Mapping[str, Any], **more: Any) -> CompiledRule:
-    suppression = more.pop("suppression", None)
-    head = Rule(**_head(name), suppression=suppression)
-    return CompiledRule(
-        head, "log-aws-cloudtrail-*", dict(query), suppress_by=suppression.by if suppression else (), **more
-    )
-
-
-def correlation(name: str, kind: str, bases: Mapping[str, Any], seconds: int, **more: Any) -> CompiledCorrelation:
-    head = CorrelationRule(**_head(name), suppression=more.pop("suppression", None))
-    return CompiledCorrelation(head, kind, dict(bases), seconds, **more)
-
-
-def _head(name: str) -> dict[str, Any]:
-    return {
-        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
-        "name": name,
-        "title": name.replace("_", " "),
-        "level": "high",
-        "status": "test",
-        "path": Path("rules/cloudtrail") / f"{name}.yml",
-        "line": 1,
-        "content_hash": "0" * 64,
-        "tags": ("attack.initial-access", "attack.t1078.004"),
-    }
-
-
-def action(name: str) -> dict[str, Any]:
-    return {"term": {"event.action": name}}
-
-
-def event(second: float, name: str, user: str | None = "alice", **more: Any) -> dict[str, Any]:
-    moment = (START + timedelta(seconds=second)).isoformat().replace("+00:00", "Z")
-    document: dict[str, Any] = {
-        "@timestamp": moment,
-        "event": {"action": name, "outcome": "failure", "ingested": moment},
-        "source": {"address": "203.0.113.9"},
-        "cloud": {"region": "eu-west-1", "account": {"id": "123456789012"}},
-    }
-    if user is not None:
-        document["user"] = {"name": user}
-    for path, value in more.items():
-        place = document
-        *parents, last = path.split("__")
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
-    return document
-
-
-def put(client: OpenSearch, documents: Mapping[str, Mapping[str, Any]], index: str | None = None) -> None:
-    lines: list[Any] = []
-    for identifier, document in documents.items():
-        name = index or "log-aws-cloudtrail-" + document["@timestamp"][:10].replace("-", ".")
-        lines += [{"create": {"_index": name, "_id": identifier}}, document]
-    answer = client.bulk(body=lines)
-    assert not answer["errors"], answer
-
-
-def alerts(client: OpenSearch) -> dict[str, dict[str, Any]]:
-    client.indices.refresh(index="siem-alerts-*", params={"ignore_unavailable": "true"})
-    hits = client.search(index="siem-alerts-*", body={"size": 1000, "sort": ["@timestamp"]})["hits"]["hits"]
-    return {hit["_id"]: {**hit["_source"], "_index": hit["_index"]} for hit in hits}
-
-
-def by_rule(found: Mapping[str, Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
-    return [alert for alert in found.values() if alert["rule"]["id"] == name]
-
-
-def counts(report: RunReport, name: str) -> tuple[int, int]:
-    (count,) = [count for count in report.rules if count.id == name]
-    return count.matches, count.alerts_new
 
 
 LOGIN = rule("failed_login", action("ConsoleLogin"))
@@ -446,7 +363,7 @@ def test_absence_new_terms_and_spike(templates: OpenSearch, clock: SettableClock
     rules = [
         correlation("silent", "absence", {"login": LOGIN}, 600, group_by=("user.name",)),
         correlation("new_region", "new_terms", {"login": LOGIN}, 86400, group_by=("user.name",),
-                    condition=Condition({}, ("cloud.region",))),
+                    condition=Condition({}, ("cloud.region",)), extra={"warmup": "0d"}),
         correlation("spike", "spike", {"login": LOGIN}, 60, group_by=("user.name",), condition=Condition({"gte": 5}),
                     extra={"baseline": "1h", "minimum": 10}),
     ]  # fmt: skip

@@ -138,3 +138,11 @@ def test_what_cannot_be_honoured_is_an_error_and_never_a_guess(tmp_path: Path, c
     (problem,) = pack.errors
     assert said in problem.message
     assert pack.correlations == ()
+
+
+def test_a_key_that_nobody_reads_is_an_error(tmp_path: Path) -> None:
+    pack = pack_of(tmp_path, {**COUNT, "baselin": "7d"})
+    (problem,) = [problem for problem in pack.problems if problem.severity == "error"]
+    assert problem.message == "the correlation has unknown keys: baselin"
+    assert problem.hint is not None
+    assert "baseline" in problem.hint

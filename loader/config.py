@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         None, description="MaxMind-format file of autonomous systems: leaves out cloud addresses as places of people"
     )
 
+    # --- telling people --------------------------------------------------------------------------------------------
+    notify: Path | None = Field(
+        None, description="YAML file of channels and routes (docs/notifications.md); without, nobody is told of alerts"
+    )
+
     # --- keeping ---------------------------------------------------------------------------------------------------
     hot_days: int = Field(14, ge=1, description="days an index of events is hot")
     warm_days: int = Field(90, ge=2, description="days until an index of events turns from warm to cold")

@@ -36,6 +36,8 @@ _DATED = re.compile(r"-(?:\d{4}\.\d{2}(?:\.\d{2})?|misdated)\Z")
 
 #: An alert's id and document → its link, or ``None`` when it says too little.
 Link = Callable[[str, Mapping[str, Any]], str | None]
+#: Ids of alerts and the times (RFC 3339) of the first and the last → a link to all of them.
+AlertsLink = Callable[[Sequence[str], str, str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,34 @@ def link_maker(settings: Settings) -> Link | None:
     Raises:
         ConfigError: the address cannot be one.
     """
+    screen = _screen(settings)
+    return partial(link_to, screen) if screen else None
+
+
+def alerts_link_maker(settings: Settings) -> AlertsLink | None:
+    """Return what makes links to many alerts by the settings; ``None`` when ``SIEM_DASHBOARDS_URL`` is not set.
+
+    Raises:
+        ConfigError: the address cannot be one.
+    """
+    screen = _screen(settings)
+    return partial(link_to_alerts, screen) if screen else None
+
+
+def _screen(settings: Settings) -> Screen | None:
     if settings.dashboards_url is None:
         return None
-    screen = Screen(settings.dashboards_url, settings.dashboards_flavour, settings.dashboards_space)
-    return partial(link_to, screen)
+    return Screen(settings.dashboards_url, settings.dashboards_flavour, settings.dashboards_space)
+
+
+def link_to_alerts(screen: Screen, identifiers: Sequence[str], first: str, last: str) -> str | None:
+    """Return the link for alerts of that time: exactly these if they are few, else all of that time."""
+    span = _around(first, last)
+    if span is None:
+        return None
+    filters = [_ids_filter(_ALERTS, identifiers)] if len(identifiers) <= _MOST_EVENTS else []
+    link = _address(screen, _ALERTS, ["message"], filters, span)
+    return link if len(link) <= LONGEST else _address(screen, _ALERTS, ["message"], [], span)
 
 
 def link_to(screen: Screen, identifier: str, alert: Mapping[str, Any]) -> str | None:
@@ -154,7 +180,9 @@ def _actor(alert: Mapping[str, Any]) -> tuple[str, list[str]] | None:
 
 def _ids_filter(view: str, ids: Sequence[str]) -> dict[str, Any]:
     query = {"ids": {"values": list(ids)}}
-    name = "this alert" if view == _ALERTS else "events of the alert"
+    name = "events of the alert"
+    if view == _ALERTS:
+        name = "this alert" if len(ids) == 1 else "these alerts"
     return _filter(view, query, {"alias": name, "disabled": False, "type": "custom", "key": "ids"})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import FrameType
 import click
 from opensearchpy import OpenSearch
 
+from loader.cli.notify import show_sent
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
@@ -30,6 +32,9 @@ from loader.detection.schedule import Schedule, run_forever
 from loader.discover import link_maker
 from loader.errors import ConfigError, RuleError
 from loader.index.client import make_client
+from loader.notify.assemble import make_notifier
+from loader.notify.background import BackgroundSender
+from loader.notify.send import SendReport
 from loader.project import rules_dir
 from loader.telemetry import configure_logging
 
@@ -109,17 +114,25 @@ def run_command(
     Progress is kept in the cluster: after downtime the gap is examined, and nothing is examined twice. Any number of
     detectors may run; one works, the others wait to take over. One rule's error does not stop the others; with --once
     it ends in exit code 1.
+
+    Where channels are configured (SIEM_NOTIFY), people are told of alerts. What cannot be sent waits in the outbox and
+    stops nothing: siem notify list.
     """
     configure_logging("WARNING")
     settings = settings_for_cluster(quiet=as_json)
     client = make_client(settings)
     clock = SystemClock()
-    options = RunOptions(start="now" if start == "now" else "past", link=link_maker(settings))
+    notifier = make_notifier(settings, client, clock=clock)
+    options = RunOptions(
+        start="now" if start == "now" else "past",
+        link=link_maker(settings),
+        announce=notifier.announce if notifier else None,
+    )
     read = _reader(client, folders, variables, deployed=deployed)
     if once:
         pack = _say_errors(read())
         report = run_once(client, pack.alerting, clock=clock, options=options)
-        _show(report, pack, as_json=as_json)
+        _show(report, pack, as_json=as_json, sent=notifier.sender.run_pass() if notifier else None)
         if report.errors or pack.errors:
             raise click.exceptions.Exit(1)
         return
@@ -137,15 +150,16 @@ def run_command(
         packs[0] = _say_errors(read())
         return packs[0].alerting
 
-    run_forever(
-        client,
-        rules,
-        clock=clock,
-        stop=stop,
-        options=options,
-        schedule=Schedule(interval=timedelta(seconds=interval)),
-        on_report=lambda report: _show(report, packs[0], as_json=as_json),
-    )
+    with BackgroundSender(notifier.sender) if notifier else nullcontext():
+        run_forever(
+            client,
+            rules,
+            clock=clock,
+            stop=stop,
+            options=options,
+            schedule=Schedule(interval=timedelta(seconds=interval)),
+            on_report=lambda report: _show(report, packs[0], as_json=as_json),
+        )
 
 
 @command.command("past")
@@ -194,12 +208,14 @@ def _say_errors(pack: Pack) -> Pack:
     return pack
 
 
-def _show(report: RunReport, pack: Pack, *, as_json: bool) -> None:
+def _show(report: RunReport, pack: Pack, *, as_json: bool, sent: SendReport | None = None) -> None:
     report.not_run = {one.rule.name: one.reason for one in pack.waiting}
     if as_json:
-        print_json(report.as_dict())
-    else:
-        _print(report)
+        print_json(report.as_dict() | ({"sent": sent.as_dict()} if sent else {}))
+        return
+    _print(report)
+    if sent:
+        show_sent(sent, quiet=True)
 
 
 def _print(report: RunReport) -> None:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "rules": "loader.cli.rules",
     "detect": "loader.cli.detect",
     "alerts": "loader.cli.alerts",
+    "notify": "loader.cli.notify",
     "dashboards": "loader.cli.dashboards",
 }
 

@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from loader.clock import Clock
-from loader.detection.alerts import ALERTS_PREFIX, Alert
+from loader.detection.alerts import ALERTS_PREFIX, Alert, Announce
 from loader.detection.correlation import Group
 from loader.detection.search import describe_error
 from loader.errors import ClusterError, RuleError
@@ -38,11 +38,21 @@ class Stored:
 
 
 class AlertStore:
-    """Writes alerts to ``siem-alerts-YYYY.MM``."""
+    """Writes alerts to ``siem-alerts-YYYY.MM``, and passes them on to who has to be told of them."""
 
-    def __init__(self, client: OpenSearch, *, clock: Clock) -> None:
+    def __init__(self, client: OpenSearch, *, clock: Clock, announce: Announce | None = None) -> None:
         self._client = client
         self._clock = clock
+        self._announce = announce
+
+    def announce(self, alerts: Sequence[Alert]) -> None:
+        """Pass on alerts that are written.
+
+        Raises:
+            SiemError: they cannot be noted. Their events must not count as examined, so that they come again.
+        """
+        if self._announce is not None and alerts:
+            self._announce(alerts)
 
     def create(self, alerts: Sequence[Alert]) -> list[Written]:
         """Write alerts that are never revised. One that exists is left as it is.

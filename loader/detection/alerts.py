@@ -7,7 +7,7 @@ https://www.elastic.co/docs/reference/ecs (event, rule, threat); ``siem.*`` is d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -39,6 +39,11 @@ class Alert:
     index: str
     id: str
     body: dict[str, Any]
+
+
+#: Told of alerts that are in the cluster, before it is remembered that their events were examined: new ones, those that
+#: were there already, and those that were withdrawn. It may be told of the same ones any number of times.
+Announce = Callable[[Sequence[Alert]], None]
 
 
 def linked(alert: Alert, link: Link | None) -> Alert:
@@ -101,6 +106,7 @@ def alert_body(
     body["siem"] = body.get("siem", {}) | {
         "status": "open",
         "level": rule.level,
+        **({"runbook": rule.runbook} if rule.runbook else {}),
         "count": count,
         "first_event": rfc3339(at(evidence[0].time)),
         "last_event": rfc3339(at(evidence[-1].time)),

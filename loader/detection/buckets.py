@@ -28,6 +28,7 @@ WITHDRAWN = "withdrawn"
 _MACHINE = frozenset(
     (
         "level",
+        "runbook",
         "verdict",
         "continues",
         "group",

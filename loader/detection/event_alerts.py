@@ -65,6 +65,8 @@ class EventAlerts:
             for match in matches
         ]
         written = self._store.create(alerts)
+        self._step("alerts written")
+        self._store.announce(alerts)
         self.count.matches += len(matches)
         self.count.alerts_new += written.count("new")
         self.count.alerts_existing += written.count("existing")

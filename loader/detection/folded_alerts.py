@@ -15,7 +15,7 @@ from typing import Any
 
 from loader.clock import Clock
 from loader.detection.alert_store import CONFLICT, AlertStore, Stored
-from loader.detection.alerts import linked
+from loader.detection.alerts import Alert, linked
 from loader.detection.buckets import WITHDRAWN, Bucket, Content, compose, content, revise, withdraw
 from loader.detection.correlation import DAY_MS, Group, Node, Tree, Trigger
 from loader.detection.coverage import compare_and_set
@@ -266,15 +266,20 @@ class FoldedAlerts:
         triggers = self._triggers(hits, first, last, limit, self._full)
         self._step("events read")
         planned: list[tuple[Bucket, Stored | None, dict[str, Any]]] = []
+        standing: list[tuple[Group, Alert]] = []
         for group, places in buckets.items():
             for bucket in places:
                 known = stored.get((bucket.index, bucket.id))
                 body = self._body(content(bucket, triggers.get(group, ())), known, group)
+                if body is not None:
+                    standing.append((group, Alert(bucket.index, bucket.id, body)))
                 if body is not None and (known is None or body != known.body):
                     planned.append((bucket, known, body))
                 elif body is not None and "verdict" not in body["siem"]:
                     self.count.alerts_existing += 1
         lost = self._write(planned)
+        # Those that are as they were, too: whoever wrote them may have died before anybody was told.
+        self._store.announce([alert for group, alert in standing if group not in lost])
         return {group: hits[group] for group in lost}
 
     def _body(self, found: Content | None, stored: Stored | None, group: Group) -> dict[str, Any] | None:

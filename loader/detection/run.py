@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 
 from loader.clock import Clock
 from loader.detection.alert_store import AlertStore
+from loader.detection.alerts import Announce
 from loader.detection.coverage import CoverageConflictError, CoverageStore, ShardCoverage
 from loader.detection.cursor import Positions, ShardStatisticsHiddenError, read_engine, read_positions, refresh
 from loader.detection.event_alerts import EventAlerts
@@ -51,6 +52,8 @@ class RunOptions:
     lateness: timedelta = timedelta(minutes=20)
     #: Makes the links to the events that alerts carry.
     link: Link | None = None
+    #: Notes who has to be told of alerts, before progress is saved.
+    announce: Announce | None = None
 
 
 def run_once(
@@ -108,7 +111,7 @@ class _Cycle:
                 positions, hidden = minute_positions(self._client, patterns, self._clock.now()), True
             self._step("positions read")
             self._examine(positions, hidden=hidden)
-            write_system_alerts(self._client, self._report, clock=self._clock)
+            write_system_alerts(self._client, self._report, clock=self._clock, announce=self._options.announce)
         self._report.seconds = self._clock.monotonic() - started
         return self._report
 
@@ -130,7 +133,7 @@ class _Cycle:
         self._report.searches = searcher.searches
 
     def _make_handlers(self, positions: Positions, searcher: Searcher) -> dict[str, RuleHandler]:
-        store = AlertStore(self._client, clock=self._clock)
+        store = AlertStore(self._client, clock=self._clock, announce=self._options.announce)
         reader = EventReader(searcher, sorted({shard.index for shard in positions.shards}))
         watermark = Watermark(self._client, began=self._began, lateness=self._options.lateness)
         handlers: dict[str, RuleHandler] = {}

@@ -176,13 +176,12 @@ def digest_message(subjects: Sequence[Subject], *, key: str, link: str | None, w
     if len(most) > SHOWN_RULES:
         lines.append(f"and {len(most) - SHOWN_RULES} more rules")
     lines.append("")
-    lines += [
-        f"{text_at(one.body, '@timestamp')} {one.level}: {shown(text_at(one.body, 'message'))} ({shown(one.id)})"
-        for one in ordered[:SHOWN_ALERTS]
-    ]
+    lines += [_line(one) for one in ordered[:SHOWN_ALERTS]]
     if len(ordered) > SHOWN_ALERTS:
         lines.append(f"and {len(ordered) - SHOWN_ALERTS} more alerts")
     by_level = ", ".join(f"{levels[level]} {level}" for level in reversed(LEVELS) if levels[level])
+    if withdrawn := sum(one.withdrawn for one in ordered):
+        by_level += f"; {withdrawn} of them withdrawn"
     times = sorted(text_at(one.body, "@timestamp") for one in ordered)
     since = f" --since {times[0]}" if times else ""
     top = ordered[0].level if ordered else "medium"
@@ -207,6 +206,12 @@ def digest_message(subjects: Sequence[Subject], *, key: str, link: str | None, w
             }
         },
     )
+
+
+def _line(subject: Subject) -> str:
+    what = f"withdrawn, {subject.level}" if subject.withdrawn else subject.level
+    body = subject.body
+    return f"{text_at(body, '@timestamp')} {what}: {shown(text_at(body, 'message'))} ({shown(subject.id)})"
 
 
 def test_message(channel: str, *, key: str, time: str) -> Message:

@@ -72,11 +72,11 @@ class SecretReader:
 
     def forget(self) -> None:
         """Read everything anew next time: a receiver refused what we have."""
-        self._known = {secret: (float("-inf"), value) for secret, (_, value) in self._known.items()}
+        self._known = {secret: (float("-inf"), value) for secret, (_, value) in list(self._known.items())}
 
     def redact(self, text: str) -> str:
         """Return ``text`` without any secret that was read: receivers like to repeat what they were sent."""
-        for _, value in self._known.values():
+        for _, value in list(self._known.values()):
             for form in {value, *value.split()}:
                 if len(form) >= _SHORTEST:
                     text = text.replace(form, "***")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,61 +11,39 @@ from typing import Any
 import yaml
 
 from loader.detection.attack import TACTICS
-from loader.detection.attack_names import TECHNIQUE_NAMES
 from loader.detection.cases import cases_path
+from loader.detection.data_needs import kinds_of
 from loader.detection.model import Rule
 from loader.errors import RuleError
 from loader.project import mappings_dir
 
-#: Event names that are data events: a trail records them only where it is told to, and they cost extra.
-#: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-data-events-with-cloudtrail.html
-_DATA_EVENTS = frozenset(
-    {
-        "BatchGetItem",
-        "CopyObject",
-        "DeleteObject",
-        "DeleteObjects",
-        "GetItem",
-        "GetObject",
-        "GetObjectAcl",
-        "GetSnapshotBlock",
-        "HeadObject",
-        "Invoke",
-        "InvokeAgent",
-        "InvokeFunction",
-        "ListObjects",
-        "ListObjectsV2",
-        "ListSnapshotBlocks",
-        "Publish",
-        "PublishBatch",
-        "PutItem",
-        "PutObject",
-        "PutObjectAcl",
-        "Query",
-        "ReceiveMessage",
-        "RestoreObject",
-        "Retrieve",
-        "Scan",
-        "SendMessage",
-        "UploadPart",
-    }
-)
+#: Techniques that ATT&CK 19 took back; their parts were renumbered with them.
+REVOKED = frozenset(("T1562",))
 
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """One rule in the coverage. ``data`` says what a trail must record for it to see anything."""
+    """One rule in the coverage.
+
+    ``kinds`` are the kinds of events it lives on (:mod:`loader.detection.data_needs`); ``feeds`` says that it raises
+    nothing by itself and only feeds correlations.
+    """
 
     name: str
     uuid: str
     level: str
     tested: bool
-    data: str
+    kinds: tuple[str, ...]
+    feeds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PackCoverage:
-    """Which rules answer to which entry of each list; an entry without rules is a gap."""
+    """Which rules answer to which entry of each list; an entry without rules is a gap.
+
+    Rules that only feed correlations answer to nothing: nobody is told what they find. ``attack`` is tactic →
+    technique → rules, ``attacks`` section → attack → rules, ``unseen`` why no rule can answer to a technique.
+    """
 
     rules: tuple[Covered, ...]
     techniques: Mapping[str, tuple[str, ...]]
@@ -73,7 +51,12 @@ class PackCoverage:
     cis: Mapping[str, tuple[str, ...]]
     signals: Mapping[str, tuple[str, ...]]
     findings: Mapping[str, tuple[str, ...]]
+    attack: Mapping[str, Mapping[str, tuple[str, ...]]]
+    attacks: Mapping[str, Mapping[str, tuple[str, ...]]]
     cis_names: Mapping[str, str] = field(default_factory=dict)
+    severities: Mapping[str, str] = field(default_factory=dict)
+    technique_names: Mapping[str, str] = field(default_factory=dict)
+    unseen: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_targets(path: Path | None = None) -> dict[str, Any]:
@@ -92,11 +75,13 @@ def read_targets(path: Path | None = None) -> dict[str, Any]:
 
 def cover(rules: Sequence[Rule], targets: Mapping[str, Any]) -> PackCoverage:
     """Hold ``rules`` against the lists."""
-    known = {rule.name for rule in rules}
+    kinds = kinds_of(rules)
+    heard = [rule for rule in rules if rule.level != "informational"]
+    known = {rule.name for rule in heard}
     by_tag: dict[str, list[str]] = defaultdict(list)
     techniques: dict[str, list[str]] = defaultdict(list)
     tactics: dict[str, list[str]] = defaultdict(list)
-    for rule in rules:
+    for rule in heard:
         for tag in rule.tags:
             by_tag[tag.lower()].append(rule.name)
         for technique in rule.threat.techniques:
@@ -105,7 +90,14 @@ def cover(rules: Sequence[Rule], targets: Mapping[str, Any]) -> PackCoverage:
             tactics[tactic.id].append(rule.name)
     return PackCoverage(
         rules=tuple(
-            Covered(rule.name, rule.uuid, rule.level, cases_path(rule).is_file(), data_needed(rule))
+            Covered(
+                rule.name,
+                rule.uuid,
+                rule.level,
+                cases_path(rule).is_file(),
+                kinds[rule.name],
+                rule.level == "informational",
+            )
             for rule in sorted(rules, key=lambda rule: rule.name)
         ),
         techniques=_sorted(techniques),
@@ -118,8 +110,25 @@ def cover(rules: Sequence[Rule], targets: Mapping[str, Any]) -> PackCoverage:
             name: tuple(sorted({*by_tag.get(_finding_tag(name), ()), *(known & set(listed))}))
             for name, listed in targets["guardduty_findings"].items()
         },
+        attack={
+            tactic: {technique: _answers(technique, techniques) for technique in listed}
+            for tactic, listed in targets["attack_iaas"].items()
+        },
+        attacks={
+            section: {name: tuple(rule for rule in listed if rule in known) for name, listed in entries.items()}
+            for section, entries in targets["aws_attacks"].items()
+        },
         cis_names=dict(targets["cis"]),
+        severities=dict(targets["guardduty_signals"]),
+        technique_names={key: name for listed in targets["attack_iaas"].values() for key, name in listed.items()},
+        unseen=dict(targets["unseen"]),
     )
+
+
+def _answers(technique: str, techniques: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the rules on ``technique`` or, if it is a whole one, on one of its parts."""
+    parts = [key for key in techniques if key == technique or key.startswith(f"{technique}.")]
+    return tuple(sorted({name for key in parts for name in techniques[key]}))
 
 
 def _finding_tag(name: str) -> str:
@@ -130,76 +139,35 @@ def _sorted(found: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
     return {key: tuple(sorted(found[key])) for key in sorted(found)}
 
 
-def data_needed(rule: Rule) -> str:
-    """Return ``data events`` if the rule names one of them, else ``management events``."""
-    return "data events" if _DATA_EVENTS & set(_texts(rule.content.get("detection"))) else "management events"
-
-
-def _texts(node: Any) -> Iterable[str]:
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, Mapping):
-        for value in node.values():
-            yield from _texts(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _texts(value)
-
-
 def navigator_layer(coverage: PackCoverage) -> dict[str, Any]:
-    """Return a layer for the ATT&CK Navigator: a technique's score is the number of its rules.
+    """Return a layer for the ATT&CK Navigator, format 4.5: a technique's score is the number of its rules.
 
+    It is for ATT&CK 19: numbers that version took back are left out, rules carry the new ones beside them.
     https://github.com/mitre-attack/attack-navigator/blob/master/layers/spec/v4.5/layerformat.md
     """
+    current = {key: names for key, names in coverage.techniques.items() if key.partition(".")[0] not in REVOKED}
     return {
         "name": "cloudtrail-siem",
-        "versions": {"layer": "4.5", "navigator": "5.1.0"},
+        "versions": {"attack": "19", "navigator": "5.1.0", "layer": "4.5"},
         "domain": "enterprise-attack",
-        "description": f"{len(coverage.rules)} rules over AWS CloudTrail",
+        "description": f"{sum(not rule.feeds for rule in coverage.rules)} rules over AWS CloudTrail",
         "filters": {"platforms": ["IaaS", "SaaS", "Identity Provider"]},
+        "sorting": 3,
+        "hideDisabled": False,
         "techniques": [
-            {"techniqueID": identifier, "score": len(names), "comment": ", ".join(names), "enabled": True}
-            for identifier, names in coverage.techniques.items()
+            {
+                "techniqueID": identifier,
+                "score": len(names),
+                "comment": ", ".join(names),
+                "enabled": True,
+                "showSubtechniques": True,
+            }
+            for identifier, names in current.items()
         ],
         "gradient": {
             "colors": ["#ffffff", "#66b1ff"],
             "minValue": 0,
-            "maxValue": max([len(names) for names in coverage.techniques.values()], default=1),
+            "maxValue": max([len(names) for names in current.values()], default=1),
         },
+        "legendItems": [{"label": "the more rules, the darker", "color": "#66b1ff"}],
     }
-
-
-def coverage_page(coverage: PackCoverage) -> str:
-    """Return ``docs/coverage.md``."""
-    tested = sum(rule.tested for rule in coverage.rules)
-    data = sum(rule.data == "data events" for rule in coverage.rules)
-    lines = [
-        "# Coverage",
-        "",
-        "Made by `siem rules coverage --write`. What a rule cannot see is in its file, under `blind_spots`.",
-        "",
-        f"{len(coverage.rules)} rules, {tested} with test events; {data} need data events, the others management ones.",
-        "",
-    ]
-    cis = {f"{number} {coverage.cis_names[number]}": names for number, names in coverage.cis.items()}
-    tactics = {f"{known} {name}": coverage.tactics.get(known, ()) for known, name in TACTICS.values()}
-    techniques = {f"{key} {TECHNIQUE_NAMES.get(key, '')}".strip(): names for key, names in coverage.techniques.items()}
-    lines += _section("CIS AWS Foundations 5.0, monitoring", cis)
-    lines += _section("GuardDuty's signals over single CloudTrail events", coverage.signals)
-    lines += _section("GuardDuty's findings that CloudTrail can show", coverage.findings)
-    lines += _section(
-        "ATT&CK tactics", {key: (f"{len(names)} rules",) if names else () for key, names in tactics.items()}
-    )
-    lines += _section("ATT&CK techniques", techniques)
-    lines += ["## Rules that need data events", ""]
-    lines += [f"- `{rule.name}`" for rule in coverage.rules if rule.data == "data events"]
-    return "\n".join(lines) + "\n"
-
-
-def _section(title: str, entries: Mapping[str, Sequence[str]]) -> list[str]:
-    covered = sum(bool(names) for names in entries.values())
-    lines = [f"## {title}", "", f"{covered} of {len(entries)}.", "", "| | rules |", "|---|---|"]
-    for name, rules in entries.items():
-        shown = ", ".join(rule if " " in rule else f"`{rule}`" for rule in rules)
-        lines.append(f"| {name} | {shown or 'none'} |")
-    return [*lines, ""]

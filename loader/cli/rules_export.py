@@ -12,6 +12,9 @@ from loader.cli.detect import read_data, rules_option, variables_option
 from loader.cli.output import LEVEL_STYLES, error_console, print_json, shown_path
 from loader.detection.compile import compile_rules
 from loader.detection.export.alerting import AlertingOptions, alerting_monitor
+from loader.detection.export.athena import athena_statement, athena_table
+from loader.detection.export.athena_period import AthenaOptions
+from loader.detection.export.athena_table import Table
 from loader.detection.export.bundle import bundle, write_file, write_folder
 from loader.detection.export.collect import Selection, collect
 from loader.detection.export.kibana import KibanaOptions, kibana_rule
@@ -37,21 +40,41 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str | Non
 @click.option("--level", type=click.Choice(list(LEVEL_STYLES)), help="Only this severity and above.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    "place",
+    type=click.Path(),
     help="A folder (ending with / or there already) for a file a rule, or one file.  [default: standard output]",
 )
-@click.option("--every", type=click.IntRange(1, 1440), help="Minutes between runs of a rule.  [default: 1; kibana: 5]")
+@click.option(
+    "--every",
+    type=click.IntRange(1, 1440),
+    help="Minutes between runs of a rule.  [default: alerting 1, kibana 5, others 60]",
+)
 @click.option(
     "--lateness",
     metavar="TIMESPAN",
     callback=_seconds,
     help="How late an event may arrive and still be seen; CloudTrail delivers within 15 minutes as a rule."
-    "  [default: 1h; kibana: 15m]",
+    "  [default: 1h; kibana 15m]",
 )
 @click.option(
     "--disabled", is_flag=True, help="alerting, kibana: rules are switched off until somebody switches them on."
 )
 @click.option("--channel", metavar="ID", help="alerting: notify this notification channel.")
+@click.option("--location", metavar="S3_URI", help="athena: where AWSLogs/ is; without it no CREATE TABLE is written.")
+@click.option(
+    "--account", "accounts", multiple=True, metavar="ID", help="athena: an account of the table (repeatable)."
+)
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    metavar="NAME",
+    help="athena: a Region of the table (repeatable).  [default: all that have CloudTrail]",
+)
+@click.option("--organisation", metavar="ID", help="athena: the trail is this organisation's (o-…).")
+@click.option(
+    "--table", metavar="[DATABASE.]NAME", help="athena: the table's name.  [default: default.cloudtrail_logs]"
+)
 @click.option("--strict", is_flag=True, help="End with exit code 1 if any chosen rule is not exported.")
 @click.option(
     "--json",
@@ -66,11 +89,16 @@ def export_command(
     names: tuple[str, ...],
     tags: tuple[str, ...],
     level: Level | None,
-    output: Path | None,
+    place: str | None,
     every: int | None,
     lateness: int | None,
     disabled: bool,
     channel: str | None,
+    location: str | None,
+    accounts: tuple[str, ...],
+    regions: tuple[str, ...],
+    organisation: str | None,
+    table: str | None,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -82,16 +110,29 @@ def export_command(
     \b
     alerting       OpenSearch Alerting monitors, one JSON object each
     kibana         rules of Kibana's Security app, one a line, for its import
+    athena         an SQL statement a rule over CloudTrail's own files, and the table for them
     """
-    given = {"every": every, "lateness": lateness, "enabled": not disabled, "channel": channel}
-    options = {name: value for name, value in given.items() if value is not None}
-    if channel and target != "alerting":
-        raise click.UsageError("--channel is for --to alerting; other targets have no notifications of their own")
+    given = {
+        "every": every,
+        "lateness": lateness,
+        "disabled": disabled,
+        "channel": channel,
+        "location": location,
+        "accounts": accounts,
+        "regions": regions,
+        "organisation": organisation,
+        "table": table,
+    }
+    exporter, preface = _exporter(
+        target,
+        {name: value for name, value in given.items() if value is not None and value is not False and value != ()},
+    )
     rules = load_rules(folders or (rules_dir(),))
     engine: Engine = "elasticsearch" if target == "kibana" else "opensearch"
     pack = compile_rules(rules, engine=engine, variables=read_data(variables).variables)
-    export = collect(target, rules, pack, Selection(names, tags, level), _exporter(target, options))
-    folder = output is not None and (output.is_dir() or str(output).endswith("/"))
+    export = collect(target, rules, pack, Selection(names, tags, level), exporter, preface=preface)
+    output = Path(place) if place else None
+    folder = output is not None and (output.is_dir() or str(place).endswith("/"))  # a Path forgets the last /
     _write(export, output, folder=folder, as_json=as_json)
     if as_json:
         print_json(export.as_dict(bodies=output is None))
@@ -100,15 +141,60 @@ def export_command(
         raise click.exceptions.Exit(1)
 
 
-def _exporter(target: Target, options: dict[str, Any]) -> Callable[[Node], Document]:
-    """Return what exports one rule to ``target``. Options that were not given keep the target's own defaults."""
+#: Options that only some targets know.
+_KNOWN: dict[Target, set[str]] = {
+    "alerting": {"every", "lateness", "disabled", "channel"},
+    "kibana": {"every", "lateness", "disabled"},
+    "athena": {"every", "lateness", "location", "accounts", "regions", "organisation", "table"},
+    "logs-insights": {"every", "lateness"},
+}
+_SPELT = {"accounts": "--account", "regions": "--region"}
+
+
+def _exporter(target: Target, given: dict[str, Any]) -> tuple[Callable[[Node], Document], list[Document]]:
+    """Return what exports one rule to ``target``, and what comes before all. What was not given is the target's own."""
+    if unknown := sorted(set(given) - _KNOWN[target]):
+        names = ", ".join(_SPELT.get(name, f"--{name}") for name in unknown)
+        raise click.UsageError(f"--to {target} has no {names}")
+    common = {name: given[name] for name in ("every", "lateness") if name in given}
     if target == "alerting":
-        monitors = AlertingOptions(**options)
-        return lambda node: alerting_monitor(node, monitors)
-    if target != "kibana":
+        monitors = AlertingOptions(**common, channel=given.get("channel"), enabled="disabled" not in given)
+        return (lambda node: alerting_monitor(node, monitors)), []
+    if target == "kibana":
+        detections = KibanaOptions(**common, enabled="disabled" not in given)
+        return (lambda node: kibana_rule(node, detections)), []
+    if target != "athena":
         raise click.UsageError(f"--to {target} is not there yet")
-    detections = KibanaOptions(**options)
-    return lambda node: kibana_rule(node, detections)
+    statements = AthenaOptions(**common, table=_table(given))
+    preface = [athena_table(statements)] if statements.table.location else []
+    return (lambda node: athena_statement(node, statements)), preface
+
+
+def _table(given: dict[str, Any]) -> Table:
+    database, dot, name = given.get("table", "default.cloudtrail_logs").rpartition(".")
+    accounts = given.get("accounts", ())
+    if "location" in given and not accounts:
+        hint = "partitions of an organisation's trail are by account, too"
+        raise click.UsageError(f"--location needs --account, once for each account that writes there: {hint}")
+    if "location" not in given and (set(given) & {"accounts", "regions", "organisation"}):
+        raise click.UsageError("--account, --region and --organisation describe the table that --location is for")
+    try:
+        return Table(
+            database if dot else "default",
+            name,
+            given.get("location", ""),
+            accounts,
+            given.get("regions", ()) or _all_regions(),
+            given.get("organisation"),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _all_regions() -> tuple[str, ...]:
+    import boto3
+
+    return tuple(sorted(boto3.Session().get_available_regions("cloudtrail")))
 
 
 def _write(export: Export, output: Path | None, *, folder: bool, as_json: bool) -> None:

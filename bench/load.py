@@ -24,10 +24,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from generated_records import log_file, records
+from processor import processor_seconds
 
 from loader.clock import SystemClock
 from loader.config import Settings
@@ -62,15 +62,6 @@ class Measure:
     @property
     def total(self) -> float:
         return self.node + self.self + self.aws
-
-
-def _processor_seconds(pid: int | None) -> float:
-    """Return what a process has used so far; 0 where the system does not tell in Linux's way."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Bench:
@@ -133,9 +124,9 @@ class Bench:
 
     def measure(self, way: Callable[[], None]) -> Measure:
         """Return what ``way`` took."""
-        before = (time.monotonic(), time.process_time(), *map(_processor_seconds, self.pids))
+        before = (time.monotonic(), time.process_time(), *map(processor_seconds, self.pids))
         way()
-        after = (time.monotonic(), time.process_time(), *map(_processor_seconds, self.pids))
+        after = (time.monotonic(), time.process_time(), *map(processor_seconds, self.pids))
         wall, own, node, aws = (late - early for early, late in zip(before, after, strict=True))
         return Measure(self.count / wall, node, own, aws)
 

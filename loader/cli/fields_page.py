@@ -11,8 +11,7 @@ import yaml
 
 from loader.ecs import ECS_VERSION
 from loader.index.bulk import Item
-from loader.index.drift import compose
-from loader.index.templates import read_templates
+from loader.index.templates import compose, read_templates
 from loader.ingest.hinting import Hinter
 from loader.project import home, mappings_dir
 

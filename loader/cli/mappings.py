@@ -86,9 +86,8 @@ def _ages(settings: Settings) -> Ages:
 def _run(*, apply_too: bool, as_json: bool) -> None:
     settings = settings_for_cluster(quiet=as_json)
     client = make_client(settings)
-    templates = read_templates()
-    changes = plan(client, templates)
-    drifts = plan_existing(client, templates)
+    changes = plan(client, read_templates())
+    drifts = plan_existing(client, [change.template for change in changes])
     lifecycle = plan_lifecycle(client, _ages(settings))
     if apply_too:
         apply(client, changes)

@@ -16,8 +16,8 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
-from loader.detection.model import Engine
 from loader.errors import ClusterError
+from loader.index.engine import Engine
 
 _STATS = "indices.*.uuid,indices.*.shards.*.seq_no.global_checkpoint"
 _SETTINGS = "*.settings.index.uuid,*.settings.index.number_of_shards"
@@ -61,15 +61,6 @@ class Positions:
 
     shards: tuple[Shard, ...]
     unreadable: tuple[str, ...] = ()
-
-
-def read_engine(client: OpenSearch) -> Engine:
-    """Ask the cluster which engine it is."""
-    try:
-        version: dict[str, Any] = client.info().get("version", {})
-    except TransportError:
-        return "elasticsearch"  # some of its distributions have no root page
-    return "opensearch" if version.get("distribution") == "opensearch" else "elasticsearch"
 
 
 def preference(engine: Engine, shard: int) -> str:

@@ -12,13 +12,14 @@ from opensearchpy import OpenSearch
 from loader.clock import Clock, rfc3339
 from loader.detection.alerts import at
 from loader.detection.correlation import Group, Tree
-from loader.detection.cursor import ShardStatisticsHiddenError, belongs, read_engine, read_positions
+from loader.detection.cursor import ShardStatisticsHiddenError, belongs, read_positions
 from loader.detection.fields import schema_of
 from loader.detection.matches import TIME_FIELD, Match, flatten, match_of
 from loader.detection.model import CompiledCorrelation, CompiledRule, Query
 from loader.detection.search import Searcher, incomplete
 from loader.detection.sources import source_for
 from loader.errors import RuleError
+from loader.index.engine import read_engine
 
 _DAY_MS = 86_400_000
 _DATED = re.compile(r"-(\d{4}\.\d{2}\.\d{2})$")

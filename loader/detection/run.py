@@ -14,7 +14,7 @@ from loader.clock import Clock
 from loader.detection.alert_store import AlertStore
 from loader.detection.alerts import Announce
 from loader.detection.coverage import CoverageConflictError, CoverageStore, ShardCoverage
-from loader.detection.cursor import Positions, ShardStatisticsHiddenError, read_engine, read_positions, refresh
+from loader.detection.cursor import Positions, ShardStatisticsHiddenError, read_positions, refresh
 from loader.detection.event_alerts import EventAlerts
 from loader.detection.event_reader import EventReader
 from loader.detection.first_seen_alerts import FirstSeenAlerts, keeps_baseline
@@ -30,6 +30,7 @@ from loader.detection.system_alerts import write_system_alerts
 from loader.detection.watermark import Watermark
 from loader.discover import Link
 from loader.errors import ClusterError, RuleError
+from loader.index.engine import read_engine
 
 log = logging.getLogger(__name__)
 

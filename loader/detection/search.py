@@ -19,9 +19,10 @@ from opensearchpy.exceptions import TransportError
 from loader.clock import Clock
 from loader.detection.cursor import preference, refresh
 from loader.detection.matches import SHOWN_PATHS, TIME_FIELD, Match, match_of
-from loader.detection.model import Engine, Query
+from loader.detection.model import Query
 from loader.detection.plan import Slice
 from loader.errors import ClusterError
+from loader.index.engine import Engine
 
 #: Searches in one request, hits in one page, counting searches in one request, and questions counted by one search.
 _TOGETHER = 128

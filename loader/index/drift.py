@@ -7,7 +7,6 @@ https://docs.opensearch.org/latest/api-reference/index-apis/put-mapping/
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,8 +15,8 @@ from typing import Any, Final
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
-from loader.errors import ClusterError, MappingError
-from loader.index.templates import Template
+from loader.errors import ClusterError
+from loader.index.templates import Template, compose
 
 #: Parameters of a field that both engines let change in place, for documents that come.
 _CHANGEABLE: Final = frozenset({"ignore_above", "ignore_malformed", "coerce", "search_analyzer", "path", "meta"})
@@ -64,30 +63,6 @@ class IndexDrift:
     additions: dict[str, Any]
     added: tuple[str, ...]
     refusals: tuple[Refusal, ...]
-
-
-def compose(template: Template, templates: Sequence[Template]) -> dict[str, Any]:
-    """Return the whole mapping that an index of ``template`` gets: its components', one over the other, then its own.
-
-    Raises:
-        MappingError: it is composed of a component that is not among ``templates``.
-    """
-    components = {other.name: other for other in templates if other.kind == "component"}
-    mapping: dict[str, Any] = {}
-    for name in template.body.get("composed_of", []):
-        if name not in components:
-            raise MappingError(f"component template {name!r} is not there", where=template.name)
-        _overlay(mapping, components[name].body.get("template", {}).get("mappings", {}))
-    _overlay(mapping, template.body.get("template", {}).get("mappings", {}))
-    return mapping
-
-
-def _overlay(mapping: dict[str, Any], other: dict[str, Any]) -> None:
-    for name, value in other.items():
-        if isinstance(value, dict) and isinstance(mapping.get(name), dict):
-            _overlay(mapping[name], value)
-        else:
-            mapping[name] = copy.deepcopy(value)
 
 
 def compare(

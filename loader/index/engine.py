@@ -1,22 +1,45 @@
-"""Where OpenSearch and Elasticsearch differ, in one place."""
+"""Where OpenSearch, Elasticsearch and OpenSearch Serverless differ, in one place."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
+from opensearchpy.exceptions import NotFoundError, TransportError
 
-Engine = Literal["opensearch", "elasticsearch"]
+from loader.errors import ClusterError
+
+Engine = Literal["opensearch", "elasticsearch", "serverless"]
 
 
 def read_engine(client: OpenSearch) -> Engine:
-    """Ask the cluster which engine it is."""
+    """Ask the cluster which engine it is.
+
+    OpenSearch Serverless has no root page and answers 404; Elasticsearch's distribution without x-pack answers 405.
+
+    Raises:
+        ClusterError: it does not answer.
+    """
     try:
         version: dict[str, Any] = client.info().get("version", {})
+    except NotFoundError:
+        return "serverless"
+    except ClusterConnectionError as error:
+        raise ClusterError(f"the cluster does not say what it is: {error.error}", where="/") from None
     except TransportError:
-        return "elasticsearch"  # some of its distributions have no root page
+        return "elasticsearch"
     return "opensearch" if version.get("distribution") == "opensearch" else "elasticsearch"
+
+
+def takes_components(engine: Engine) -> bool:
+    """Tell whether index templates may be composed, and say how an index is kept.
+
+    OpenSearch Serverless decides itself about shards, copies, codecs and refreshing, and AWS lists no component
+    templates among what it supports.
+    https://docs.aws.amazon.com/opensearch-service/latest/developerguide/serverless-genref.html
+    """
+    return engine != "serverless"
 
 
 def adapt_mapping(body: Any, engine: Engine) -> Any:
@@ -24,7 +47,7 @@ def adapt_mapping(body: Any, engine: Engine) -> Any:
 
     Elasticsearch's ``wildcard`` type has no normalizer: queries on it ask for ``case_insensitive`` instead.
     """
-    if engine == "opensearch":
+    if engine != "elasticsearch":
         return body
     if isinstance(body, list):
         return [adapt_mapping(entry, engine) for entry in body]

@@ -49,7 +49,7 @@ class Ledger:
         identifier = _id(ref, entry.get("reason"))
         try:
             try:
-                self._client.index(index=index, id=identifier, body={**entry, "loads": 1}, params={"op_type": "create"})
+                self._client.create(index=index, id=identifier, body={**entry, "loads": 1})
             except ConflictError:
                 self._again(index, identifier, entry)
         except TransportError as error:

@@ -116,8 +116,8 @@ def manager_of(client: OpenSearch) -> Manager | None:
         try:
             client.transport.perform_request("GET", _PATHS[manager])
         except TransportError as error:
-            if error.status_code == 404:  # there, but no policy yet
-                return manager if "no handler" not in str(error.info) else None
+            if error.status_code == 404:  # there, but no policy yet; a serverless collection says nothing at all
+                return manager if error.info and "no handler" not in str(error.info) else None
             if error.status_code != 400:
                 raise ClusterError(f"cannot ask for lifecycle policies: {error.error}", where=_PATHS[manager]) from None
         else:

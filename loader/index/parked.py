@@ -170,7 +170,7 @@ def mark_replayed(client: OpenSearch, parked: ParkedLetter, now: str) -> None:
         ClusterError: it could not be noted; replaying it again does no harm.
     """
     try:
-        client.update(index=parked.index, id=parked.id, body={"doc": {"replayed": now}}, params={"refresh": "true"})
+        client.update(index=parked.index, id=parked.id, body={"doc": {"replayed": now}})
     except TransportError as error:
         raise ClusterError(
             f"cannot be marked as replayed: {error.error}", where=f"{parked.index}/{parked.id}"

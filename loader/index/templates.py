@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from loader.errors import ClusterError, MappingError
-from loader.index.engine import adapt_mapping, read_engine
+from loader.index.engine import Engine, adapt_mapping, read_engine, takes_components
 from loader.index.lifecycle import POLICY, manager_of
 from loader.index.retention import EVENTS
 from loader.project import mappings_dir
@@ -67,7 +68,48 @@ def _read(folder: Path) -> Iterator[Template]:
             yield Template(kind, path.stem, body)
 
 
-def plan(client: OpenSearch, templates: list[Template]) -> list[Change]:
+def compose(template: Template, templates: Sequence[Template]) -> dict[str, Any]:
+    """Return the whole mapping that an index of ``template`` gets: its components', one over the other, then its own.
+
+    Raises:
+        MappingError: it is composed of a component that is not among ``templates``.
+    """
+    components = {other.name: other for other in templates if other.kind == "component"}
+    mapping: dict[str, Any] = {}
+    for name in template.body.get("composed_of", []):
+        if name not in components:
+            raise MappingError(f"component template {name!r} is not there", where=template.name)
+        _overlay(mapping, components[name].body.get("template", {}).get("mappings", {}))
+    _overlay(mapping, template.body.get("template", {}).get("mappings", {}))
+    return mapping
+
+
+def _overlay(mapping: dict[str, Any], other: dict[str, Any]) -> None:
+    for name, value in other.items():
+        if isinstance(value, dict) and isinstance(mapping.get(name), dict):
+            _overlay(mapping[name], value)
+        else:
+            mapping[name] = copy.deepcopy(value)
+
+
+def adapt(templates: Sequence[Template], engine: Engine) -> list[Template]:
+    """Return ``templates`` as ``engine`` takes them.
+
+    Raises:
+        MappingError: one is composed of a component that is not there.
+    """
+    if not takes_components(engine):
+        templates = [_alone(template, templates) for template in templates if template.kind == "index"]
+    return [Template(known.kind, known.name, adapt_mapping(known.body, engine)) for known in templates]
+
+
+def _alone(template: Template, templates: Sequence[Template]) -> Template:
+    """Return an index template that needs no component, and leaves it to the cluster how documents are kept."""
+    body = {name: part for name, part in template.body.items() if name != "composed_of"}
+    return Template("index", template.name, {**body, "template": {"mappings": compose(template, templates)}})
+
+
+def plan(client: OpenSearch, templates: Sequence[Template]) -> list[Change]:
     """Compare ``templates``, as the cluster's engine takes them, with the cluster.
 
     Raises:
@@ -77,10 +119,8 @@ def plan(client: OpenSearch, templates: list[Template]) -> list[Change]:
     engine = read_engine(client)
     # ISM finds new indices by the pattern in its policy; ILM wants to be named by the template.
     named = engine == "elasticsearch" and manager_of(client) == "ilm"
-    for known in templates:
-        template = Template(known.kind, known.name, adapt_mapping(known.body, engine))
-        if named:
-            template = _under_ilm(template)
+    for adapted in adapt(templates, engine):
+        template = _under_ilm(adapted) if named else adapted
         current = _current(client, template)
         if current is None:
             changes.append(Change(template, "create"))

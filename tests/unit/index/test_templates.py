@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from loader.errors import MappingError
-from loader.index.drift import IndexDrift, apply_existing, compare, compose, plan_existing
-from loader.index.templates import Template, read_templates
+from loader.index.drift import IndexDrift, apply_existing, compare, plan_existing
+from loader.index.templates import Template, adapt, compose, read_templates
 
 KEYWORD = {"type": "keyword", "ignore_above": 8191}
 BASE: dict[str, Any] = {
@@ -48,6 +48,28 @@ def test_the_project_s_templates_compose() -> None:
             assert mapping["dynamic"] in ("strict", False)
             assert mapping["properties"]
             assert compare(mapping, mapping, "") == ({}, [], [])
+
+
+def test_elasticsearch_is_sent_no_normalizer_for_wildcard_fields() -> None:
+    templates = read_templates()
+    events = next(template for template in adapt(templates, "elasticsearch") if template.name == "siem-ecs")
+    agent = events.body["template"]["mappings"]["properties"]["user_agent"]["properties"]["original"]
+    assert agent["type"] == "wildcard"
+    assert "normalizer" not in agent
+    assert adapt(templates, "opensearch") == templates
+
+
+def test_serverless_is_sent_index_templates_that_stand_alone() -> None:
+    templates = read_templates()
+    adapted = adapt(templates, "serverless")
+    assert [template.name for template in adapted] == [one.name for one in templates if one.kind == "index"]
+    for template in adapted:
+        assert "composed_of" not in template.body
+        assert set(template.body["template"]) == {"mappings"}
+    events = next(template for template in adapted if template.name == "log-aws-cloudtrail")
+    original = next(template for template in templates if template.name == "log-aws-cloudtrail")
+    assert events.body["template"]["mappings"] == compose(original, templates)
+    assert events.body["index_patterns"] == original.body["index_patterns"]
 
 
 def test_a_component_that_is_not_there_is_named() -> None:

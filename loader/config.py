@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     rule_variables: Path | None = Field(
         None, description="YAML file of the lists that rules compare with; without, they are empty"
     )
+    rules_deployed: bool = Field(
+        False, description="run the rules that `siem rules apply` has put into the cluster, not those in files"
+    )
     geoip_database: Path | None = Field(
         None, description="MaxMind-format file (.mmdb) of cities; without, impossible travel is not looked for"
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -18,24 +17,25 @@ from loader.cli.notify import show_sent
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock
-from loader.config import read_settings
-from loader.detection.compile import Pack, compile_rules, load_variables
-from loader.detection.deployed import DeployedPack
-from loader.detection.geo_database import open_places
-from loader.detection.load import load_rules
-from loader.detection.model import CompiledCorrelation, CompiledRule, Problem
+from loader.config import Settings, read_settings
+from loader.detection import pack_reader
+from loader.detection.compile import Pack
+from loader.detection.cycle_status import record_cycle
+from loader.detection.model import CompiledCorrelation, CompiledRule
 from loader.detection.needs import RuleData
 from loader.detection.past import examine_past
 from loader.detection.report import RunReport
 from loader.detection.run import RunOptions, run_once
-from loader.detection.schedule import Schedule, run_forever
+from loader.detection.schedule import Schedule, holder_name, run_forever
 from loader.discover import link_maker
-from loader.errors import ConfigError, RuleError
+from loader.errors import RuleError
+from loader.exposition import MetricsServer
+from loader.health.metrics import DetectionMetrics
+from loader.health.watch import HealthWatch
 from loader.index.client import make_client
 from loader.notify.assemble import make_notifier
 from loader.notify.background import BackgroundSender
 from loader.notify.send import SendReport
-from loader.project import rules_dir
 from loader.telemetry import configure_logging
 
 rules_option = click.option(
@@ -57,25 +57,17 @@ deployed_option = click.option(
 
 
 def read_data(variables: Path | None) -> RuleData:
-    """Read the lists and open the databases that rules need beside events, anew: files that were replaced count.
+    """Read the lists and open the databases that rules need beside events, by the settings.
 
     Raises:
         RuleError: the lists cannot be read.
     """
-    settings = read_settings()
-    lists = load_variables(variables or settings.rule_variables)
-    try:
-        return RuleData(lists, open_places(settings.geoip_database, settings.geoip_asn_database))
-    except ConfigError as error:  # one file that is being replaced stops no rule but those that need it
-        where = Path(error.where or "SIEM_GEOIP_DATABASE")
-        return RuleData(lists, None, (Problem(where, 1, "geo-database", error.message, hint=error.hint),))
+    return pack_reader.read_data(read_settings(), variables)
 
 
 def read_pack(folders: tuple[Path, ...], variables: Path | None) -> Pack:
     """Load and compile the rules; what cannot be used is in the pack's problems, what lacks data in its ``waiting``."""
-    data = read_data(variables)
-    pack = compile_rules(load_rules(folders or (rules_dir(),)), variables=data.variables, places=data.places)
-    return replace(pack, problems=(*pack.problems, *data.problems))
+    return pack_reader.read_pack(read_settings(), folders, variables)
 
 
 @click.group("detect")
@@ -99,6 +91,8 @@ def command() -> None:
     help="Where a rule begins that is new: with what arrives from now on, or with everything that is there.",
 )
 @deployed_option
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on.")
 @click.option("--json", "as_json", is_flag=True, help="Print each cycle's report as one JSON object.")
 def run_command(
     folders: tuple[Path, ...],
@@ -107,6 +101,8 @@ def run_command(
     interval: int,
     start: str,
     deployed: bool,
+    metrics_port: int | None,
+    metrics_host: str,
     as_json: bool,
 ) -> None:
     """Examine what no rule has examined yet, and write alerts.
@@ -121,17 +117,18 @@ def run_command(
     configure_logging("WARNING")
     settings = settings_for_cluster(quiet=as_json)
     client = make_client(settings)
-    clock = SystemClock()
+    clock, holder = SystemClock(), holder_name()
     notifier = make_notifier(settings, client, clock=clock)
     options = RunOptions(
         start="now" if start == "now" else "past",
         link=link_maker(settings),
         announce=notifier.announce if notifier else None,
     )
-    read = _reader(client, folders, variables, deployed=deployed)
+    read = _reader(client, settings, folders, variables, deployed=deployed)
     if once:
         pack = _say_errors(read())
         report = run_once(client, pack.alerting, clock=clock, options=options)
+        record_cycle(client, report, pack, clock=clock, holder=holder, announce=options.announce)
         _show(report, pack, as_json=as_json, sent=notifier.sender.run_pass() if notifier else None)
         if report.errors or pack.errors:
             raise click.exceptions.Exit(1)
@@ -150,7 +147,21 @@ def run_command(
         packs[0] = _say_errors(read())
         return packs[0].alerting
 
-    with BackgroundSender(notifier.sender) if notifier else nullcontext():
+    metrics = DetectionMetrics()
+
+    def on_report(report: RunReport) -> None:
+        record_cycle(client, report, packs[0], clock=clock, holder=holder, announce=options.announce)
+        metrics.cycle(report)
+        _show(report, packs[0], as_json=as_json)
+
+    with ExitStack() as stack:
+        if notifier:
+            stack.enter_context(BackgroundSender(notifier.sender))
+        if metrics_port is not None:
+            watch = HealthWatch(client, metrics, clock=clock)
+            stack.enter_context(watch)
+            server = MetricsServer(metrics.registry, watch.trouble, host=metrics_host, port=metrics_port)
+            stack.enter_context(server)
         run_forever(
             client,
             rules,
@@ -158,7 +169,8 @@ def run_command(
             stop=stop,
             options=options,
             schedule=Schedule(interval=timedelta(seconds=interval)),
-            on_report=lambda report: _show(report, packs[0], as_json=as_json),
+            on_report=on_report,
+            holder=holder,
         )
 
 
@@ -176,8 +188,9 @@ def past_command(
     RULE is a rule's or correlation's name or id; it must have been run once. The alerts are marked as historic, and
     nobody is notified of them. What a rule has examined already is not examined again.
     """
-    client = make_client(settings_for_cluster(quiet=as_json))
-    pack = _reader(client, folders, variables, deployed=deployed)()
+    settings = settings_for_cluster(quiet=as_json)
+    client = make_client(settings)
+    pack = _reader(client, settings, folders, variables, deployed=deployed)()
     chosen = [node for node in pack.alerting if {node.rule.name, node.rule.uuid} & set(names)]
     if missing := set(names) - {name for node in chosen for name in (node.rule.name, node.rule.uuid)}:
         raise RuleError(f"no such rule: {', '.join(sorted(missing))}", hint="siem rules list")
@@ -191,15 +204,13 @@ def past_command(
 
 
 def _reader(
-    client: OpenSearch, folders: tuple[Path, ...], variables: Path | None, *, deployed: bool
+    client: OpenSearch, settings: Settings, folders: tuple[Path, ...], variables: Path | None, *, deployed: bool
 ) -> Callable[[], Pack]:
     """Return what reads the rules anew, from files or from the cluster."""
-    if not deployed:
-        return lambda: read_pack(folders, variables)
-    if folders:
+    if deployed and folders:
         raise click.UsageError("--deployed runs what siem rules apply has deployed: it takes no --rules")
-    kept = DeployedPack(client, data=lambda: read_data(variables))
-    return kept.read
+    wanted = deployed or (settings.rules_deployed and not folders)
+    return pack_reader.pack_reader(client, settings, deployed=wanted, folders=folders, variables=variables)
 
 
 def _say_errors(pack: Pack) -> Pack:

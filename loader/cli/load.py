@@ -12,8 +12,9 @@ from loader.cli.backfill import backfill_command, find_command, replay_command
 from loader.cli.output import print_json
 from loader.cli.settings import settings_for_cluster
 from loader.errors import ConfigError
+from loader.exposition import MetricsServer
 from loader.ingest.assemble import assemble, aws_client, message_handler
-from loader.ingest.metrics import Metrics, MetricsServer
+from loader.ingest.metrics import Metrics
 from loader.ingest.worker import QueueOptions, QueueWorker
 from loader.telemetry import configure_logging
 
@@ -67,7 +68,7 @@ def worker_command(
     signal.signal(signal.SIGINT, stop)
     with ExitStack() as stack:
         if metrics_port is not None:
-            stack.enter_context(MetricsServer(metrics, worker.trouble, host=metrics_host, port=metrics_port))
+            stack.enter_context(MetricsServer(metrics.registry, worker.trouble, host=metrics_host, port=metrics_port))
         totals = worker.run()
     print_json(totals.as_dict())
 

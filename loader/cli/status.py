@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -9,8 +10,11 @@ from rich.console import Console
 
 from loader.cli.output import console, print_json, table
 from loader.cli.settings import settings_for_cluster
+from loader.cli.status_watch import print_watch, read_watch, watch_as_dict
 from loader.config import read_settings
 from loader.errors import ClusterError, ConfigError
+from loader.health.detection import DetectionHealth
+from loader.health.outbox import OutboxHealth
 from loader.index.client import make_client
 from loader.index.ledger import parked_objects, summary
 from loader.index.parked import count_letters
@@ -22,28 +26,49 @@ from loader.local.stack import LocalStack, StackStatus
 def command(as_json: bool) -> None:
     """Show whether the local stack runs, what the cluster holds, and what waits for a person.
 
-    Exit code 0: a cluster answers and every object's account balances. 3: no cluster. 4: an account does not balance.
+    Exit code 0: a cluster answers and nothing needs a person. 3: no cluster. 4: an object's account does not balance.
+    5: detection or telling people needs somebody (rules that fail, no cycle for a quarter of an hour, gaps, expired
+    exceptions, channels that fail, notifications that were given up).
     """
     status = LocalStack(settings=read_settings()).status()
     local = _local(status)
     holdings = _holdings()
     if as_json:
-        print_json({"local_stack": local, "cluster": holdings})
+        print_json({"local_stack": local, "cluster": holdings.as_dict() if holdings else None})
     else:
         _print(console(), local, status, holdings)
     if holdings is None:
         raise click.exceptions.Exit(3)
-    if holdings["ledger"]["unbalanced"]:
+    if holdings.ledger["unbalanced"]:
         raise click.exceptions.Exit(4)
+    if holdings.detection.troubles or holdings.outbox.troubles:
+        raise click.exceptions.Exit(5)
 
 
-def _holdings() -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class _Holdings:
+    ledger: dict[str, Any]
+    letters: dict[str, int]
+    parked: list[dict[str, Any]]
+    detection: DetectionHealth
+    outbox: OutboxHealth
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "ledger": self.ledger,
+            "dead_letters": self.letters,
+            "parked": self.parked,
+            **watch_as_dict(self.detection, self.outbox),
+        }
+
+
+def _holdings() -> _Holdings | None:
     try:
         client = make_client(settings_for_cluster(quiet=True))
     except ConfigError:
         return None
     try:
-        return {"ledger": summary(client), "dead_letters": count_letters(client), "parked": parked_objects(client)}
+        return _Holdings(summary(client), count_letters(client), parked_objects(client), *read_watch(client))
     except ClusterError as error:
         raise ClusterError(
             error.message, where=error.where, hint="Does SIEM_CLUSTER_URL name a running cluster?"
@@ -68,7 +93,7 @@ def _local(status: StackStatus) -> dict[str, object]:
     }
 
 
-def _print(screen: Console, local: dict[str, object], status: StackStatus, holdings: dict[str, Any] | None) -> None:
+def _print(screen: Console, local: dict[str, object], status: StackStatus, holdings: _Holdings | None) -> None:
     rows = [
         (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
         for name, value in local.items()
@@ -78,21 +103,22 @@ def _print(screen: Console, local: dict[str, object], status: StackStatus, holdi
     if holdings is None:
         screen.print("\nNo cluster is configured or running. Next: siem up")
         return
-    ledger = holdings["ledger"]
+    ledger = holdings.ledger
     figures = [(name.replace("_", " "), value) for name, value in ledger.items() if name != "outcomes"]
     screen.print()
     screen.print(table("Loaded, by the ledger of objects", ["", ""], figures, right=[1]))
     if ledger["unbalanced"]:
         screen.print("\nAn account does not balance: that is a defect, please report it.", style="bold red")
-    letters = sorted(holdings["dead_letters"].items())
+    letters = sorted(holdings.letters.items())
     if letters:
         screen.print()
         screen.print(table("Dead letters waiting", ["reason", "count"], letters, right=[1]))
-    if holdings["parked"]:
-        parked = [(entry.get("reason"), f"s3://{entry['bucket']}/{entry['key']}") for entry in holdings["parked"]]
+    if holdings.parked:
+        parked = [(entry.get("reason"), f"s3://{entry['bucket']}/{entry['key']}") for entry in holdings.parked]
         screen.print()
         screen.print(table("Objects waiting (newest)", ["reason", "object"], parked))
-    if letters or holdings["parked"]:
+    print_watch(screen, holdings.detection, holdings.outbox)
+    if letters or holdings.parked:
         screen.print("\nNext: siem load replay --dry-run")
     elif status.running:
         screen.print("\nNext: siem alerts list; siem down")

@@ -62,6 +62,8 @@ class Pack:
     engine: Engine = "opensearch"
     #: Rules that lack a list or a geo database: they are not run, and whoever shows the pack says so.
     waiting: tuple[Waiting, ...] = ()
+    #: The exceptions that are compiled into the rules.
+    filters: tuple[Filter, ...] = ()
 
     @property
     def alerting(self) -> tuple[CompiledRule | CompiledCorrelation, ...]:
@@ -136,6 +138,7 @@ def compile_rules(
         base_rules=tuple(rule for rule in done if id(rule) in referenced),
         correlations=tuple(one for one in correlations if one.rule.where not in lacking),
         waiting=tuple(waiting),
+        filters=rules.filters,
         problems=(*rules.problems, *compiler.problems, *problems),
         engine=engine,
     )

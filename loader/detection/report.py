@@ -57,6 +57,8 @@ class RunReport:
     notes: list[str] = field(default_factory=list)
     #: Rules that lack a list or a geo database: what, by the rule's id. No error, but nothing they watch is watched.
     not_run: dict[str, str] = field(default_factory=dict)
+    #: Indices that rules look into.
+    patterns: tuple[str, ...] = ()
 
     @property
     def alerts_new(self) -> int:

@@ -55,6 +55,8 @@ class RunOptions:
     link: Link | None = None
     #: Notes who has to be told of alerts, before progress is saved.
     announce: Announce | None = None
+    #: Asked before each batch: the rest is left to the next cycle.
+    stop: Callable[[], bool] = lambda: False
 
 
 def run_once(
@@ -106,13 +108,17 @@ class _Cycle:
         self._began = self._clock.now()
         if self._rules:
             patterns = {name for rule in self._rules for name in _indices(rule)}
+            self._report.patterns = tuple(sorted(patterns))
             try:
                 positions, hidden = read_positions(self._client, patterns), False
             except ShardStatisticsHiddenError:
                 positions, hidden = minute_positions(self._client, patterns, self._clock.now()), True
             self._step("positions read")
             self._examine(positions, hidden=hidden)
-            write_system_alerts(self._client, self._report, clock=self._clock, announce=self._options.announce)
+            note = write_system_alerts(
+                self._client, self._report.errors, clock=self._clock, announce=self._options.announce
+            )
+            self._report.notes += [note] if note else []
         self._report.seconds = self._clock.monotonic() - started
         return self._report
 
@@ -197,6 +203,10 @@ class _Cycle:
         self._step("refreshed")
         since_settled = 0
         for batch in _batches([piece for piece in work if piece.shard.index not in uncertain], self._options.chunk):
+            if self._options.stop():
+                self._report.complete = False
+                self._report.notes.append("time was up: the next cycle goes on")
+                break
             self._examine_batch(batch, coverages, searcher)
             since_settled += _length(batch)
             if since_settled >= self._options.deferred_chunk:

@@ -22,7 +22,8 @@ from loader.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
-_LEASE = "detection"
+#: The lease of detection.
+LEASE = "detection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def run_forever(
     A cycle that fails because of the cluster is logged; the next one examines what it did not.
     """
     schedule = schedule or Schedule()
-    lease = Lease(client, name=_LEASE, holder=holder or holder_name(), clock=clock, duration=schedule.lease)
+    lease = Lease(client, name=LEASE, holder=holder or holder_name(), clock=clock, duration=schedule.lease)
     while not stop.is_set():
         began = clock.monotonic()
         try:
@@ -96,7 +97,7 @@ def leased_run(
         if clock.monotonic() - asked >= _RENEW_S:
             asked = clock.monotonic()
             if not lease.acquire():
-                raise ClusterError("the lease was lost to another scheduler", where=_LEASE)
+                raise ClusterError("the lease was lost to another scheduler", where=LEASE)
 
     return run_once(client, rules, clock=clock, options=options, step=keep)
 

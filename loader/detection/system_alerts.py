@@ -12,7 +12,6 @@ from loader.detection.alert_store import AlertStore
 from loader.detection.alerts import ECS_VERSION, RISK, SEVERITY, Alert, Announce, alerts_index
 from loader.detection.model import Level
 from loader.detection.reason import clean
-from loader.detection.report import RunReport
 from loader.errors import RuleError
 from loader.index.identifiers import derived_id
 
@@ -23,8 +22,10 @@ _DAY_MS = 86_400_000
 _LONGEST = 2000
 
 
-def write_system_alerts(client: OpenSearch, report: RunReport, *, clock: Clock, announce: Announce | None) -> None:
-    """Write one alert a day for each rule that failed in this cycle.
+def write_system_alerts(
+    client: OpenSearch, failures: Mapping[str, str], *, clock: Clock, announce: Announce | None
+) -> str | None:
+    """Write one alert a day for each rule that failed: why, by the rule's name. Return what could not be noted.
 
     Raises:
         ClusterError: it cannot be written.
@@ -40,16 +41,17 @@ def write_system_alerts(client: OpenSearch, report: RunReport, *, clock: Clock, 
             group={"rule": name},
             now=now,
         )
-        for name, error in report.errors.items()
+        for name, error in failures.items()
     ]
     if not alerts:
-        return
+        return None
     store = AlertStore(client, clock=clock, announce=announce)
     try:
         store.create(alerts)
         store.announce(alerts)
     except RuleError as error:  # there is no rule whose error this could be; the rule that failed fails again
-        report.notes.append(f"the system's own alerts: {error}")
+        return f"the system's own alerts: {error}"
+    return None
 
 
 def system_alert(

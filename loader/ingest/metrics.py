@@ -1,14 +1,10 @@
-"""Prometheus metrics of loading, and the health endpoint beside them."""
+"""Prometheus metrics of loading."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from loader.ingest.report import ObjectReport
 
@@ -76,49 +72,3 @@ class Metrics:
         self._messages.labels(outcome).inc()
         for rule, number in skipped:
             self._skipped.labels(rule).inc(number)
-
-
-class MetricsServer:
-    """Serves ``/metrics`` and ``/healthz`` (200, or 503 with the reason) while its ``with`` block runs."""
-
-    def __init__(self, metrics: Metrics, trouble: Callable[[], str | None], *, host: str, port: int) -> None:
-        registry = metrics.registry
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # http.server's name
-                if self.path == "/metrics":
-                    self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
-                elif self.path == "/healthz":
-                    reason = trouble()
-                    self._answer(503 if reason else 200, (reason or "ok").encode() + b"\n", "text/plain")
-                else:
-                    self._answer(404, b"/metrics and /healthz are here\n", "text/plain")
-
-            def _answer(self, status: int, body: bytes, kind: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Requests for metrics are no news."""
-
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """Return the port it listens on."""
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> MetricsServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from detection_events import action, event, put, rule
 from opensearchpy import OpenSearch
 
 from loader.cli.main import main
@@ -21,7 +22,6 @@ from loader.notify.channel_state import ChannelStates
 from loader.notify.configuration import Configuration, load_configuration
 from loader.notify.outbox import Entry, Outbox, entry_id
 from loader.notify.send import Sender, SendReport
-from tests.integration.test_detection_run import action, event, put, rule
 from tests.unit.notify.receivers import NOW, Answer, SettableClock, WebReceiver, alert, tools, web_receiver
 
 pytestmark = pytest.mark.integration

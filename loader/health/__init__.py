@@ -1,0 +1,1 @@
+"""How the SIEM itself does: what `siem status` and the metrics show."""

@@ -11,9 +11,10 @@ from rich.text import Text
 from loader.cli.detect import read_data, read_pack, rules_option, variables_option
 from loader.cli.output import LEVEL_STYLES, console, error_console, print_json, shown_path, table
 from loader.cli.rules_backtest import backtest_command
-from loader.cli.rules_coverage import coverage_command, new_command
+from loader.cli.rules_coverage import coverage_command
 from loader.cli.rules_deploy import apply_command, plan_command
 from loader.cli.rules_export import export_command
+from loader.cli.rules_new import new_command
 from loader.clock import SystemClock
 from loader.detection.compile import Pack, compile_rules
 from loader.detection.lint import check

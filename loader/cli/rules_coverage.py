@@ -1,10 +1,8 @@
-"""``siem rules coverage`` and ``siem rules new``."""
+"""``siem rules coverage``."""
 
 from __future__ import annotations
 
 import copy
-import re
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,18 +14,16 @@ import orjson
 from opensearchpy.exceptions import TransportError
 
 from loader.cli.detect import read_pack, rules_option
-from loader.cli.output import console, print_json, shown_path, table
+from loader.cli.output import console, print_json, table
 from loader.cli.settings import settings_for_cluster
-from loader.clock import SystemClock
 from loader.detection.coverage_page import coverage_page, lists_of
 from loader.detection.data_needs import ANY, HELD, kinds_held, sight
 from loader.detection.pack_coverage import Covered, PackCoverage, cover, navigator_layer, read_targets
 from loader.detection.sources import AWS_CLOUDTRAIL
-from loader.errors import ClusterError, RuleError
+from loader.errors import ClusterError
 from loader.index.client import make_client
-from loader.project import home, rules_dir
+from loader.project import home
 
-_NAME = re.compile(r"^aws_[a-z0-9]+(_[a-z0-9]+)+$")
 AWS_CLOUDTRAIL_DATASET = "aws.cloudtrail"
 
 
@@ -169,66 +165,3 @@ def _print_live(coverage: PackCoverage, seen: Live) -> None:
         f"{silent} of {len(heard)} rules have never fired, {blind} of these could not have. "
         "Every rule with what it sees: siem rules coverage --live --json"
     )
-
-
-@click.command("new")
-@click.argument("name")
-@click.option("--folder", default="cloudtrail", show_default=True, help="Folder below rules/.")
-@click.option("--title", required=True, help="What happened, as a sentence without a full stop.")
-def new_command(name: str, folder: str, title: str) -> None:
-    """Write a template of a rule and of its test events. NAME is aws_<service>_<what>.
-
-    Then: fill both in, `siem rules check`, `siem rules test`.
-    """
-    if not _NAME.match(name):
-        raise RuleError("a rule is called aws_<service>_<what>, in small letters", where=name)
-    target = rules_dir() / folder / f"{name}.yml"
-    if not target.resolve().is_relative_to(rules_dir().resolve()):
-        raise RuleError("the folder must be below rules/", where=folder)
-    cases = target.with_name(f"{name}.test.json")
-    if target.exists() or cases.exists():
-        raise RuleError("there is such a rule already", where=str(target))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(_template(title), encoding="utf-8")
-    cases.write_text('{\n  "match": [],\n  "near_miss": []\n}\n', encoding="utf-8")
-    console().print(f"{shown_path(str(target))}\n{shown_path(str(cases))}", markup=False)
-    console().print("Next: fill both in (rules/STYLE.md), then siem rules check; siem rules test")
-
-
-def _template(title: str) -> str:
-    today = SystemClock().now().date()
-    return f"""title: {orjson.dumps(title).decode()}
-id: {uuid.uuid4()}
-status: experimental
-description: >-
-    What happened, and why it matters to somebody at three in the morning.
-references:
-    - https://docs.aws.amazon.com/
-author: cloudtrail-siem authors
-date: {today}
-license: Apache-2.0
-tags:
-    - attack.persistence
-    - attack.t1098
-logsource:
-    product: aws
-    service: cloudtrail
-detection:
-    selection:
-        eventSource: iam.amazonaws.com
-        eventName: CreateUser
-    filter_failed:
-        errorCode|exists: true
-    condition: selection and not filter_failed
-falsepositives:
-    - Who does this for good reasons.
-level: medium
-siem:
-    suppress:
-        by:
-            - userIdentity.arn
-        for: 1h
-    blind_spots:
-        - What this rule cannot see.
-    runbook: What to check next, with the siem command.
-"""

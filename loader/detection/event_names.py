@@ -96,11 +96,17 @@ def names_of(event_source: str) -> frozenset[str] | None:
     """Return the event names of ``iam.amazonaws.com``; ``None`` when nothing is known about them."""
     label = event_source.lower().removesuffix(_SUFFIX)
     others = _OTHERS.get(label)
-    operations = [_operations(service) for service in _SERVICES.get(label, (label,))]
+    operations = [_operations(service) for service in services_of(label)]
     if not any(operations):
         return others or None
     found = {undated(name) for names in operations for name in names}
     return frozenset(found | (others or frozenset()))
+
+
+def services_of(event_source: str) -> tuple[str, ...]:
+    """Return the names of botocore's services behind ``iam.amazonaws.com``, whether it has them or not."""
+    label = event_source.lower().removesuffix(_SUFFIX)
+    return _SERVICES.get(label, (label,))
 
 
 def is_source(event_source: str) -> bool:

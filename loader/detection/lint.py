@@ -15,6 +15,7 @@ from loader.detection.compile import Pack
 from loader.detection.event_names import is_source, names_of, undated
 from loader.detection.load import RuleSet
 from loader.detection.model import AnyRule, CorrelationRule, Filter, Problem, Rule
+from loader.detection.rule_template import PLACEHOLDERS
 from loader.errors import RuleError
 
 _FILE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
@@ -89,6 +90,8 @@ def _conventions(rules: RuleSet, rule: Rule) -> Iterator[Problem]:
         yield _problem(rules, rule, "siem", "siem.suppress is missing: say which matches are one alert", "siem")
     if not rule.runbook:
         yield _problem(rules, rule, "siem", "siem.runbook is missing: say what an analyst does first", "siem")
+    if left := [text for text in PLACEHOLDERS if text in str(rule.content)]:
+        yield _problem(rules, rule, "template", f"text of the template is left: {left[0]} …")
     if not rule.blind_spots:
         message = "siem.blind_spots is missing: say what the rule cannot see"
         yield _problem(rules, rule, "blind-spots", message, "siem", severity="warning")

@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
+
+from loader.source.fetch import LOCAL_BUCKET, file_fetch
+from loader.source.objects import Limits, ObjectRef, Piece
+from loader.source.split import read_pieces
 
 _ACCOUNTS = ("111111111111", "222222222222", "333333333333")
 _REGIONS = ("us-east-1", "us-east-1", "us-east-1", "eu-west-1", "eu-central-1")
@@ -52,12 +57,11 @@ def log_file(raw: list[bytes], *, level: int = 6) -> bytes:
 
 
 def real_records(folder: Path) -> Iterator[bytes]:
-    """Yield the records of every CloudTrail file (.json or .json.gz) below ``folder``."""
-    for path in sorted([*folder.rglob("*.json.gz"), *folder.rglob("*.json")]):
-        content = path.read_bytes()
-        found = orjson.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
-        for record in found.get("Records", []) if isinstance(found, dict) else []:
-            yield orjson.dumps(record)
+    """Yield the records of every CloudTrail file below ``folder``, in whatever form they are kept, compact."""
+    for path in sorted(path for end in ("*.json.gz", "*.json", "*.log") for path in folder.rglob(end)):
+        for piece in read_pieces(file_fetch(ObjectRef(LOCAL_BUCKET, str(path))), Limits()):
+            if isinstance(piece, Piece) and b'"eventTime"' in piece.raw and b'"eventSource"' in piece.raw:
+                yield msgspec.json.format(piece.raw, indent=-1)
 
 
 def _record(dice: random.Random, days: int) -> dict[str, Any]:

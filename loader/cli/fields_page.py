@@ -84,7 +84,7 @@ ORIGINS: Final[dict[str, str]] = {
     "`serviceEventDetails`, `insightDetails`, `eventContext`, `edgeDeviceDetails` as they came (`request_parameters` "
     "…); `other`: keys that have no place; `doubled`, `overlong`: what stood twice or was too long. Not searched: "
     "see leaves",
-    "aws.cloudtrail.leaves": "every leaf of `flattened` as `path=value` (docs/adr/0002); searched, not stored",
+    "aws.cloudtrail.leaves": "every leaf of `flattened` as `path=value` (docs/adr/0002)",
     "siem.truncated": "what was cut to be searchable; it is whole under `aws.cloudtrail.flattened`",
     "siem.cross_account": "whether caller's and recipient's account differ, where both are known",
     "siem.session.name": "`NAME` of a principal id `AROA…:NAME`, or of the session's ARN",

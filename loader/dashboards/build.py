@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from loader.dashboards.check_fields import LEAVES
 from loader.dashboards.fields import Field, read_fields
 from loader.dashboards.flavour import OPENSEARCH_DASHBOARDS, Flavour
 from loader.dashboards.panels import vis_state
@@ -122,6 +123,8 @@ def _index_pattern(
         "title": pattern.pattern,
         "timeFieldName": pattern.time_field,
         "fields": _text([field.saved() for field in fields[pattern.pattern].values()]),
+        # Discover does not fetch them: they say once more what the payloads beside them say.
+        "sourceFilters": _text([{"value": name} for name in fields[pattern.pattern] if name == LEAVES]),
     }
     return _object("index-pattern", _pattern_id(pattern), attributes, [], flavour)
 

@@ -20,7 +20,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 class Event:
     """A document (``_source``, or a document as it is sent) read through the log type's field types.
 
-    A stored ``_source`` has no leaves: they are made again from the payloads it holds. Nothing is changed.
+    Where the source has no leaves (in indices that exclude them), they are made again from the payloads it holds.
+    Nothing is changed.
     """
 
     def __init__(self, source: Mapping[str, Any], schema: Schema) -> None:

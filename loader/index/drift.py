@@ -36,7 +36,8 @@ _NESTING: Final = ("properties", "fields")
 
 _EVENTS_HOW: Final = (
     "New indices get it by themselves. For this one: delete it and replay its objects with `siem load backfill` "
-    "(ids are derived, nothing is doubled). A reindex inside the cluster would lose the leaves (ADR 0002)."
+    "(ids are derived, nothing is doubled). A reindex inside the cluster loses the leaves if the index excludes them "
+    "from its source, as indices made before this version do (ADR 0002)."
 )
 _OTHERS_HOW: Final = (
     "New indices get it by themselves. For this one: `POST _reindex` into a new index of the same pattern, compare the "

@@ -17,6 +17,7 @@ from loader.detection.export.athena_period import AthenaOptions
 from loader.detection.export.athena_table import Table
 from loader.detection.export.bundle import bundle, write_file, write_folder
 from loader.detection.export.collect import Selection, collect
+from loader.detection.export.insights import InsightsOptions, insights_query
 from loader.detection.export.kibana import KibanaOptions, kibana_rule
 from loader.detection.export.model import TARGETS, Document, Export, Node, Target
 from loader.detection.load import load_rules, timespan
@@ -54,10 +55,12 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str | Non
     metavar="TIMESPAN",
     callback=_seconds,
     help="How late an event may arrive and still be seen; CloudTrail delivers within 15 minutes as a rule."
-    "  [default: 1h; kibana 15m]",
+    "  [default: 1h; kibana, logs-insights 15m]",
 )
 @click.option(
-    "--disabled", is_flag=True, help="alerting, kibana: rules are switched off until somebody switches them on."
+    "--disabled",
+    is_flag=True,
+    help="alerting, kibana, scheduled queries: switched off until somebody switches them on.",
 )
 @click.option("--channel", metavar="ID", help="alerting: notify this notification channel.")
 @click.option("--location", metavar="S3_URI", help="athena: where AWSLogs/ is; without it no CREATE TABLE is written.")
@@ -75,6 +78,14 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str | Non
 @click.option(
     "--table", metavar="[DATABASE.]NAME", help="athena: the table's name.  [default: default.cloudtrail_logs]"
 )
+@click.option(
+    "--log-group",
+    "log_groups",
+    multiple=True,
+    metavar="NAME",
+    help="logs-insights: the trail's log group (repeatable).",
+)
+@click.option("--role", metavar="ARN", help="logs-insights: make scheduled queries, which run with this role.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if any chosen rule is not exported.")
 @click.option(
     "--json",
@@ -99,6 +110,8 @@ def export_command(
     regions: tuple[str, ...],
     organisation: str | None,
     table: str | None,
+    log_groups: tuple[str, ...],
+    role: str | None,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -111,6 +124,7 @@ def export_command(
     alerting       OpenSearch Alerting monitors, one JSON object each
     kibana         rules of Kibana's Security app, one a line, for its import
     athena         an SQL statement a rule over CloudTrail's own files, and the table for them
+    logs-insights  a CloudWatch Logs Insights query a rule, scheduled with --role
     """
     given = {
         "every": every,
@@ -122,6 +136,8 @@ def export_command(
         "regions": regions,
         "organisation": organisation,
         "table": table,
+        "log_groups": log_groups,
+        "role": role,
     }
     exporter, preface = _exporter(
         target,
@@ -146,9 +162,9 @@ _KNOWN: dict[Target, set[str]] = {
     "alerting": {"every", "lateness", "disabled", "channel"},
     "kibana": {"every", "lateness", "disabled"},
     "athena": {"every", "lateness", "location", "accounts", "regions", "organisation", "table"},
-    "logs-insights": {"every", "lateness"},
+    "logs-insights": {"every", "lateness", "disabled", "log_groups", "role"},
 }
-_SPELT = {"accounts": "--account", "regions": "--region"}
+_SPELT = {"accounts": "--account", "regions": "--region", "log_groups": "--log-group"}
 
 
 def _exporter(target: Target, given: dict[str, Any]) -> tuple[Callable[[Node], Document], list[Document]]:
@@ -156,18 +172,28 @@ def _exporter(target: Target, given: dict[str, Any]) -> tuple[Callable[[Node], D
     if unknown := sorted(set(given) - _KNOWN[target]):
         names = ", ".join(_SPELT.get(name, f"--{name}") for name in unknown)
         raise click.UsageError(f"--to {target} has no {names}")
-    common = {name: given[name] for name in ("every", "lateness") if name in given}
+    common: dict[str, Any] = {name: given[name] for name in ("every", "lateness") if name in given}
     if target == "alerting":
         monitors = AlertingOptions(**common, channel=given.get("channel"), enabled="disabled" not in given)
         return (lambda node: alerting_monitor(node, monitors)), []
     if target == "kibana":
         detections = KibanaOptions(**common, enabled="disabled" not in given)
         return (lambda node: kibana_rule(node, detections)), []
-    if target != "athena":
-        raise click.UsageError(f"--to {target} is not there yet")
+    if target == "logs-insights":
+        queries = _queries(given, common)
+        return (lambda node: insights_query(node, queries)), []
     statements = AthenaOptions(**common, table=_table(given))
     preface = [athena_table(statements)] if statements.table.location else []
     return (lambda node: athena_statement(node, statements)), preface
+
+
+def _queries(given: dict[str, Any], common: dict[str, Any]) -> InsightsOptions:
+    if not (groups := given.get("log_groups", ())):
+        raise click.UsageError("--to logs-insights needs --log-group, the log group that the trail writes to")
+    try:
+        return InsightsOptions(groups, **common, role=given.get("role"), enabled="disabled" not in given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _table(given: dict[str, Any]) -> Table:

@@ -114,6 +114,13 @@ def field_map(source: Source) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
+@cache
+def sigma_names(source: Source) -> Mapping[str, str]:
+    """Return document field → Sigma's name for it; the ip field of an address has that of its text."""
+    names = {target: name for name, targets in field_map(source).items() for target in targets}
+    return names | {address: names[text] for text, address in source.addresses if text in names}
+
+
 def escape_key(path: str) -> str:
     """Return a payload path as leaves spell it (docs/adr/0002): ``=`` and ``\\`` inside a key are escaped."""
     return path.replace("\\", "\\\\").replace("=", "\\=")

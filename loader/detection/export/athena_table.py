@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from loader.detection.export.model import UnsaidError
-from loader.detection.fields import Schema, field_map, snake
-from loader.detection.sources import Source
+from loader.detection.fields import Schema, sigma_names, snake
 
 #: A column is text, a struct (a map of members) or an array of structs (a list of one map).
 Column = Any
@@ -155,7 +153,7 @@ def column_of(schema: Schema, path: str) -> Place:
     Raises:
         UnsaidError: the loader makes it; CloudTrail's files do not have it.
     """
-    name = _sigma_names(schema).get(path)
+    name = sigma_names(schema.source).get(path)
     place = _member(name.lower().split(".")) if name else None
     if place is None:
         raise UnsaidError(f"{path} is made by the loader; CloudTrail's files do not hold it")
@@ -224,15 +222,3 @@ def _member(parts: list[str]) -> Place | None:
             return None
         kind = kind[part]
     return Place(".".join(parts)) if kind == _TEXT else None
-
-
-def _sigma_names(schema: Schema) -> Mapping[str, str]:
-    """Return document field → Sigma's name for it."""
-    return _names_of(schema.source)
-
-
-@cache
-def _names_of(source: Source) -> Mapping[str, str]:
-    mapped = field_map(source)
-    names = {target: name for name, targets in mapped.items() for target in targets}
-    return names | {address: names[text] for text, address in source.addresses if text in names}

@@ -8,13 +8,14 @@ A payload's paths are compared in lower case, too, as the index does: the whole 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
 from loader.detection.event import split_leaf
 from loader.detection.export.athena_table import PAYLOADS, Place, column_of, json_path, leaf_column
+from loader.detection.export.leaf_patterns import WHOLE, regexp_units, split_pattern, unescaped, wildcard_units
 from loader.detection.export.model import UnsaidError
 from loader.detection.fields import Field, Schema
 from loader.detection.lowercase import lower
@@ -29,7 +30,6 @@ _MODES = {
     "endswith": "starts_with(reverse({x}), reverse({y}))",
     "contains": "strpos({x}, {y}) > 0",
 }
-_WHOLE = "it searches all of a payload; SQL needs the key"
 Test = Callable[[str], str]
 
 
@@ -125,17 +125,17 @@ class Conditions:
             return "(" + " OR ".join([*tests, *odd]) + ")"
         text = condition["value"] if isinstance(condition, Mapping) else condition
         if kind == "regexp":
-            path, rest = _split(list(_regexp_units(text)), text)
+            path, rest = split_pattern(regexp_units(text), text)
             return any_of_place(_leaf(path), _text_test("regexp", rest, False))
         if kind == "term":
             path, value = split_leaf(text)
             return _is_null(path) if value is None else any_of_place(_leaf(path), _text_test("term", value, False))
-        units = [(one, one) for one in text] if kind == "prefix" else list(_wildcard_units(text))
+        units = [(one, one) for one in text] if kind == "prefix" else wildcard_units(text)
         if kind == "prefix" and split_leaf(text)[1] is None:
             if not text.endswith("."):
                 raise UnsaidError(f"a payload's key cannot be compared by how it begins ({text})")
             return _has_members(text[:-1])
-        path, rest = _split(units, text)
+        path, rest = split_pattern(units, text)
         if kind == "prefix":
             if not rest:
                 return any_of_place(_leaf(path), lambda value: f"{value} IS NOT NULL")
@@ -159,7 +159,7 @@ class Conditions:
         if "field" in body:
             return self._column(body["field"])[1]
         if "leaf" not in body:
-            raise UnsaidError(_WHOLE)
+            raise UnsaidError(WHOLE)
         return leaf_column(body["leaf"], lowered=lowered)
 
 
@@ -261,15 +261,11 @@ def _regex_test(regex: str, flags: str) -> Test:
 
 
 def _leaf(path: str) -> Place:
-    return leaf_column(_unescaped(path), lowered=True)
-
-
-def _unescaped(path: str) -> str:
-    return path.replace("\\=", "=").replace("\\\\", "\\")
+    return leaf_column(unescaped(path), lowered=True)
 
 
 def _keys(path: str) -> tuple[str, list[str]]:
-    root, _, rest = _unescaped(path).partition(".")
+    root, _, rest = unescaped(path).partition(".")
     if root.lower() not in PAYLOADS:
         raise UnsaidError(f"{path} is in no column of JSON")
     return f"lower({root.lower()})", rest.split(".") if rest else []
@@ -285,41 +281,3 @@ def _is_null(path: str) -> str:
         return "FALSE"
     column, keys = _keys(path)
     return f"coalesce(json_exists({column}, '{json_path(keys, lowered=True)}[*]?(@ == null)'), FALSE)"
-
-
-#: A unit of a pattern: what it stands for (``None``: more than one text) and how it is written.
-Unit = tuple[str | None, str]
-
-
-def _wildcard_units(pattern: str) -> list[Unit]:
-    units: list[Unit] = []
-    for kind, text in wildcard_tokens(pattern):
-        written = kind if kind != "text" else f"\\{text}" if text in "*?\\" else text
-        units.append((text if kind == "text" else None, written))
-    return units
-
-
-def _regexp_units(pattern: str) -> list[Unit]:
-    units: list[Unit] = []
-    position = 0
-    while position < len(pattern):
-        if pattern[position] == "\\":
-            units.append((pattern[position + 1], pattern[position : position + 2]))
-            position += 2
-        else:
-            plain = pattern[position] not in '.?+*|{}[]()#@&<>~"^$'
-            units.append((pattern[position] if plain else None, pattern[position]))
-            position += 1
-    return units
-
-
-def _split(units: Sequence[Unit], pattern: str) -> tuple[str, str]:
-    """Return a leaf's path and the pattern of its value: the path is literal, up to the first ``=`` that is a sign."""
-    path = ""
-    for position, (text, _) in enumerate(units):
-        if text is None:
-            raise UnsaidError(_WHOLE)
-        if text == "=" and (len(path) - len(path.rstrip("\\"))) % 2 == 0:
-            return path, "".join(written for _, written in units[position + 1 :])
-        path += text
-    raise UnsaidError(f"{pattern} names no payload's key")

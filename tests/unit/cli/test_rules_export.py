@@ -90,6 +90,8 @@ def test_json_holds_the_export_unless_it_was_written(tmp_path: Path) -> None:
         (("--to", "athena", "--location", "s3://a'b/", "--account", "111122223333"), "no place"),
         (("--to", "athena", "--table", "a.b.c"), "no name"),
         (("--to", "athena", "--lateness", "soon"), "soon"),
+        (("--to", "logs-insights"), "needs --log-group"),
+        (("--to", "logs-insights", "--log-group", "x", "--role", "arn", "--every", "7"), "no schedule"),
     ],
 )
 def test_options_that_do_not_fit_are_named(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
@@ -103,6 +105,13 @@ def test_options_reach_the_target(tmp_path: Path) -> None:
     assert (line["interval"], line["from"], line["enabled"]) == ("10m", "now-4200s", False)
     monitor = json.loads(export(tmp_path, "--to", "alerting", "--disabled").stdout)
     assert monitor["enabled"] is False
+    named = ("--to", "logs-insights", "--log-group", "trail", "--role", "arn:aws:iam::111122223333:role/x")
+    query = json.loads(
+        export(tmp_path, *named, "--every", "30", "--disabled", rules=(GOOD, GOOD)).stdout.splitlines()[0]
+    )
+    assert (query["scheduleExpression"], query["startTimeOffset"], query["endTimeOffset"], query["state"]) == (
+        "cron(0/30 * * * ? *)", 2700, 900, "DISABLED",
+    )  # fmt: skip
     text = export(tmp_path, "--to", "athena", "--table", "logs.trail", "--every", "15", "--lateness", "10m").stdout
     assert 'FROM "logs"."trail"' in text
     assert "- 600) / 900)" in text

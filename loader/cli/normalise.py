@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -11,11 +12,17 @@ import click
 from loader.cli.output import error_console
 from loader.clock import SystemClock, rfc3339
 from loader.errors import RecordError
+from loader.index.bulk import Item
+from loader.ingest.hinting import Hinter
+from loader.ingest.sessions import edges_of
 from loader.logtypes.cloudtrail import CLOUDTRAIL
-from loader.logtypes.model import ObjectContext, Rendered
+from loader.logtypes.model import ObjectContext
 from loader.source.fetch import LOCAL_BUCKET, file_fetch
-from loader.source.objects import Broken, Limits, ObjectRef
+from loader.source.objects import Broken, Limits, ObjectRef, Piece
 from loader.source.split import read_pieces
+
+#: Records whose documents are marked together: sessions that one of them opens are known to all of them.
+_TOGETHER = 5000
 
 
 @click.command("normalise")
@@ -27,37 +34,50 @@ def command(files: tuple[Path, ...], meta: bool) -> None:
     """Print the documents that FILES would become, one JSON object a line.
 
     FILES are CloudTrail log files (.json or .json.gz), single records, or JSON lines; - is standard input. For people
-    who write rules: pipe it through jq. Ends with exit code 1 if a record could not be read; the others are printed.
+    who write rules: pipe it through jq. Who did it (siem.actor, siem.session.chain) is told from the files given, as
+    the loader tells it from what it has loaded. Ends with exit code 1 if a record could not be read; the others are
+    printed.
     """
     ingested = rfc3339(SystemClock().now())
+    hinter = Hinter()
     bad = 0
     for path in files:
-        for number, result in _documents(path, ingested):
-            if isinstance(result, str):
-                bad += 1
-                error_console().print(f"{path}#{number}: {result}", markup=False)
-            else:
-                click.echo(_with_meta(result) if meta else result.body)
+        context = ObjectContext(LOCAL_BUCKET, str(path), ingested)
+        pieces = _pieces(path)
+        while part := list(islice(pieces, _TOGETHER)):
+            bad += _print(path, part, context, hinter, meta)
     if bad:
         raise click.exceptions.Exit(1)
 
 
-def _documents(path: Path, ingested: str) -> Iterator[tuple[int, Rendered | str]]:
+def _pieces(path: Path) -> Iterator[Piece | Broken]:
     if str(path) == "-":
-        chunks: Iterator[bytes] = iter(lambda: sys.stdin.buffer.read(2**20), b"")
-    else:
-        chunks = file_fetch(ObjectRef(LOCAL_BUCKET, str(path)))
-    context = ObjectContext(LOCAL_BUCKET, str(path), ingested)
-    for piece in read_pieces(chunks, Limits()):
+        return read_pieces(iter(lambda: sys.stdin.buffer.read(2**20), b""), Limits())
+    return read_pieces(file_fetch(ObjectRef(LOCAL_BUCKET, str(path))), Limits())
+
+
+def _print(path: Path, part: list[Piece | Broken], context: ObjectContext, hinter: Hinter, meta: bool) -> int:
+    """Print the documents of some records; return how many could not be read."""
+    items: list[Item] = []
+    problems: list[tuple[int, str]] = []
+    for piece in part:
         if isinstance(piece, Broken):
-            yield piece.number, f"{piece.kind}: {piece.message}"
+            problems.append((piece.number, f"{piece.kind}: {piece.message}"))
             continue
         try:
-            yield piece.number, CLOUDTRAIL.normalise(piece.raw, context, False)
+            made = CLOUDTRAIL.normalise(piece.raw, context, False)
         except RecordError as error:
-            yield piece.number, f"{error.kind}: {error.message}"
+            problems.append((piece.number, f"{error.kind}: {error.message}"))
+            continue
+        index = CLOUDTRAIL.index(made.day)
+        items.append(Item(piece.number, piece.raw, index, made.id, made.body, identity=made.identity))
+    hinter.mark(items, [edge for item in items for edge in edges_of(item.raw)])
+    for number, problem in problems:
+        error_console().print(f"{path}#{number}: {problem}", markup=False)
+    for item in items:
+        click.echo(_with_meta(item) if meta else item.body)
+    return len(problems)
 
 
-def _with_meta(document: Rendered) -> bytes:
-    head = b'{"_index":"%b","_id":"%b",' % (CLOUDTRAIL.index(document.day).encode(), document.id.encode())
-    return head + document.body[1:]
+def _with_meta(item: Item) -> bytes:
+    return b'{"_index":"%b","_id":"%b",' % (item.index.encode(), item.id.encode()) + item.body[1:]

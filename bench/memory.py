@@ -1,6 +1,6 @@
 """Resident memory of a loading process over the size of the object.
 
-    python bench/memory.py [--sizes 1,16,64,256,1024] [--workers 1] [--json]
+    python bench/memory.py [--sizes 1,16,30,63,256,1024] [--workers 1] [--json]
 
 For each size (MiB of uncompressed JSON) a fresh process loads one generated object (``--workers`` of them at the same
 time) with the real loader over HTTP. The cluster is a stand-in in the parent that answers each bulk request at once:
@@ -56,7 +56,7 @@ class _Sink(BaseHTTPRequestHandler):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="1,16,64,256,1024", help="MiB of uncompressed JSON, with commas")
+    parser.add_argument("--sizes", default="1,16,30,63,256,1024", help="MiB of uncompressed JSON, with commas")
     parser.add_argument("--workers", type=int, default=1, help="objects loaded at the same time")
     parser.add_argument("--plain", action="store_true", help="objects that are not compressed")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -115,7 +115,8 @@ def _load(url: str, path: Path, workers: int) -> dict[str, Any]:
     loader = assemble(Settings(cluster_url=url, workers=workers), fetch=file_fetch).loader
     idle, started = _status("VmRSS"), time.monotonic()
     with ThreadPoolExecutor(workers) as pool:
-        reports = list(pool.map(loader.load, [ObjectRef(LOCAL_BUCKET, str(path))] * workers))
+        ref = ObjectRef(LOCAL_BUCKET, str(path), size=path.stat().st_size)
+        reports = list(pool.map(loader.load, [ref] * workers))
     return {
         "records": sum(report.counts.read for report in reports),
         "indexed": sum(report.counts.indexed for report in reports),

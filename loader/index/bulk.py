@@ -17,7 +17,7 @@ from loader.clock import Clock
 from loader.errors import ClusterError
 from loader.index.client import UnreadableAnswerError
 from loader.index.gate import IndexGate
-from loader.index.outcomes import Outcome, classify, error_of, items_of, of_error
+from loader.index.outcomes import Outcome, all_created, classify, error_of, items_of, of_error
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,9 @@ class Verdict:
     outcome: Outcome
     kind: str = ""
     reason: str = ""
+
+
+_INDEXED = Verdict(Outcome.INDEXED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,10 @@ class BulkWriter:
     def _read_answer(
         self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None], answer: Any
     ) -> tuple[list[int], str]:
+        if all_created(answer, len(chosen)):
+            for position in chosen:
+                verdicts[position] = _INDEXED
+            return [], ""
         answered = items_of(answer, len(chosen))
         if answered is None:
             # Nothing can be said about any of them: send again, what was written answers as a duplicate.

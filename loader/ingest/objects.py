@@ -157,8 +157,9 @@ class ObjectLoader:
     def _load_as(self, log_type: LogType, ref: ObjectRef, content: bytes | None, report: ObjectReport) -> None:
         chunks = self._fetch(ref) if content is None else iter([content])
         work = _Work(log_type, ObjectContext(ref.bucket, ref.key, rfc3339(self._clock.now())), report)
+        members = not is_trail_delivery(ref)
         try:
-            for piece in read_pieces(chunks, self._limits, members=not is_trail_delivery(ref)):
+            for piece in read_pieces(chunks, self._limits, members=members, stored=ref.size):
                 report.counts.read += 1
                 if isinstance(piece, Piece):
                     self._gather(work, piece)

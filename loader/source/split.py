@@ -42,10 +42,17 @@ _MOST_DENSE_BYTES = 3 * 2**20
 _MOST_EMPTY_LISTS = 10_000
 
 
-def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = False) -> Iterator[Piece | Broken]:
+#: Content is taken to be so many times as large as what is stored of it: log files are eight to fifteen times as large.
+_GROWTH = 3
+
+
+def read_pieces(
+    chunks: Iterable[bytes], limits: Limits, *, members: bool = False, stored: int | None = None
+) -> Iterator[Piece | Broken]:
     """Split an object, given as stored, into raw records and into stretches that are none.
 
-    ``members`` allows several gzip members, as Firehose writes them; CloudTrail's own files have one.
+    ``members`` allows several gzip members, as Firehose writes them; CloudTrail's own files have one. ``stored`` is
+    the object's size as stored, where that is known: of one that will not fit the buffer, the buffer is not filled.
 
     Every byte that is not white space or JSON punctuation between records ends up in a :class:`Piece` or is reported
     as :class:`Broken`. Objects up to ``limits.buffer`` uncompressed bytes are split in one buffer; both ways give the
@@ -54,10 +61,12 @@ def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = Fals
     content = decompress(chunks, members=members)
     buffer = bytearray()
     trouble: SourceError | None = None
+    is_large = stored is not None and stored * _GROWTH > limits.buffer
     try:
         for chunk in content:
             buffer += chunk
-            if len(buffer) > limits.buffer:
+            is_large = is_large or len(buffer) > limits.buffer
+            if is_large:
                 break
         else:
             content = iter(())
@@ -65,7 +74,7 @@ def read_pieces(chunks: Iterable[bytes], limits: Limits, *, members: bool = Fals
         raise
     except SourceError as error:
         trouble, content = error, iter(())
-    if trouble is None and len(buffer) <= limits.buffer:
+    if trouble is None and not is_large:
         whole = split_whole(buffer, limits)
         if whole is not None:
             yield from whole

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loader.index.outcomes import Outcome, classify, items_of
+from loader.index.outcomes import Outcome, all_created, classify, items_of
 
 
 def item(status: int, kind: str | None = None, reason: str = "", **error: Any) -> dict[str, Any]:
@@ -89,3 +89,27 @@ def test_type_and_every_reason_are_kept_for_the_dead_letter() -> None:
         400, "mapper_parsing_exception", "failed to parse", caused_by={"type": "x", "reason": "For input string"}
     )
     assert classify(answer)[1:] == ("mapper_parsing_exception", "failed to parse: For input string")
+
+
+CREATED = {"create": {"status": 201}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "created"),
+    [
+        ({"errors": False, "items": [CREATED, CREATED]}, True),
+        ({"errors": False, "items": [CREATED]}, False),
+        ({"errors": False, "items": [CREATED, CREATED, CREATED]}, False),
+        ({"errors": True, "items": [CREATED, {"create": {"status": 409, "error": {"type": "x"}}}]}, False),
+        ({"errors": False, "items": [CREATED, {"create": {"status": 201, "error": {"type": "x"}}}]}, False),
+        ({"errors": False, "items": [CREATED, {"create": {"status": 200}}]}, False),
+        ({"errors": False, "items": [CREATED, {"index": {"status": 201}}]}, False),
+        ({"errors": False, "items": [CREATED, None]}, False),
+        ({"errors": False, "items": {"0": CREATED, "1": CREATED}}, False),
+        ({"errors": False}, False),
+        ([CREATED, CREATED], False),
+        (None, False),
+    ],
+)
+def test_only_an_answer_that_says_so_of_each_document_says_that_all_were_created(answer: Any, created: bool) -> None:
+    assert all_created(answer, 2) is created

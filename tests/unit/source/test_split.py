@@ -322,3 +322,23 @@ def test_a_large_record_full_of_policies_is_not_dense() -> None:
     assert len(record) > _MIB
     found = pieces(_HEAD + b",".join([A, record, B]) + b"],}", Limits(buffer=1), 2**16)
     assert [raw for kind, raw in found if kind == "ok"] == [A, record, B]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_known_to_be_large_is_split_alike_without_filling_the_buffer(name: str) -> None:
+    data, expected = CASES[name]
+    found = list(read_pieces(chunks(data), BUFFERED, stored=2**40))
+    assert [("ok" if isinstance(piece, Piece) else piece.kind, piece.raw) for piece in found] == expected
+
+
+def test_the_first_record_of_a_large_object_comes_before_the_rest_is_read() -> None:
+    read = 0
+
+    def content() -> Iterator[bytes]:
+        nonlocal read
+        for part in (FILE[:-2], b",", B, b"]}"):
+            read += 1
+            yield part
+
+    assert isinstance(next(read_pieces(content(), BUFFERED, stored=2**30)), Piece)
+    assert read == 1

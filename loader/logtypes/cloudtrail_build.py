@@ -115,7 +115,7 @@ def finish(
     if believed is not None and not believed.first <= text[:SECONDS] <= believed.last:
         day = "misdated"
         tags += (day,)
-    action, address, agent = record.event_name, NO_ADDRESS, b""
+    action, address, agent, named = record.event_name, NO_ADDRESS, b"", actor.related_json
     if record.source_ip_address is not UNSET:
         address = (address_of if kept else address_of.__wrapped__)(record.source_ip_address)
     if record.user_agent is not UNSET:
@@ -135,6 +135,7 @@ def finish(
             stated = outcome(action, error_code, error_message, told, details.value)
     else:
         source, name, stated = insight.source or record.event_source, insight.name or action, "unknown"
+        named = named or insight.related
     call = (kept_call if kept else make_call)(
         insight is not None,
         bool(error_code),
@@ -154,7 +155,7 @@ def finish(
         record.vpc_endpoint_id,
         record.vpc_endpoint_account_id,
     )
-    user, related, more = actor.user_json, actor.related_json, b""
+    user, related, more = actor.user_json, named, b""
     if request.telling or response.telling or action == "UserAuthentication":
         user, related = _people(record, actor, request.value, response.value, additional.value)
         user += _group(record, request.value, response.value)

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from loader.logtypes.cloudtrail_identity import related_names
 from loader.logtypes.cloudtrail_parts import Output, member, members
 from loader.logtypes.cloudtrail_record import Text
 from loader.logtypes.leaves import Number, number_text
@@ -40,24 +41,29 @@ class _Window(Output):
 
 
 class InsightPart(Struct, frozen=True, gc=False):
-    """What a document says of an Insight: whose activity, the window as members of ``event``, and its own fields."""
+    """What a document says of an Insight: whose activity, the window as members of ``event``, and its own fields.
+
+    ``related`` is the member ``user`` of ``related``: the identities that AWS attributes the activity to.
+    """
 
     source: Text
     name: Text
     window: bytes
     trail: bytes
+    related: bytes
 
 
 def insight_of(details: Any, others: Mapping[str, Any], moment: Moment) -> InsightPart | None:
     """Return the Insight in ``insightDetails`` (trails) or in the top-level keys ``others`` (event data stores)."""
     if isinstance(details, dict):
         context = _dict(details, "insightContext")
-        statistics = _dict(context, "statistics")
+        statistics, attributions = _dict(context, "statistics"), context.get("attributions")
         names = [details.get(key) for key in ("insightType", "state", "eventSource", "eventName", "errorCode")]
         baseline = _number(_dict(statistics, "baseline").get("average"))
         average = _number(_dict(statistics, "insight").get("average"))
     elif "insightState" in others or "insightType" in others:
         statistics = _dict(others, "insightContext")
+        attributions = _dict(statistics, "attributions").get("insightAttributions")
         keys = ("insightType", "insightState", "insightEventSource", "insightEventName", "insightErrorCode")
         names = [others.get(key) for key in keys]
         baseline, average = _number(statistics.get("baselineAverage")), _number(statistics.get("insightAverage"))
@@ -81,7 +87,21 @@ def insight_of(details: Any, others: Mapping[str, Any], moment: Moment) -> Insig
     end: Text = moment.text if state == "End" else UNSET
     if end is not UNSET and isinstance(minutes, float):
         start = _before(moment, minutes)
-    return InsightPart(source, name, members(_Window(start, end)), member(b"insight", fields))
+    return InsightPart(source, name, members(_Window(start, end)), member(b"insight", fields), _users(attributions))
+
+
+def _users(attributions: Any) -> bytes:
+    """Return the identities behind the unusual activity, by ARN and by name; those of the baseline are not meant."""
+    found: list[str] = []
+    for entry in attributions if isinstance(attributions, list) else ():
+        if isinstance(entry, dict) and entry.get("attribute") == "userIdentityArn":
+            listed = entry.get("insight")
+            values = [entry.get("insightValue")]
+            values += [one.get("value") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+            for value in values:
+                if type(value) is str and value.startswith("arn:"):
+                    found += (value, value.rpartition("/")[2])
+    return member(b"user", related_names(*found))
 
 
 def _dict(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -117,3 +117,4 @@ def test_an_insight_s_start_and_end_are_a_pair() -> None:
         assert start["event"]["action"] == trail["insight"]["event_name"] == other["insight"]["event_name"]
         assert start["event"]["provider"] == trail["insight"]["event_source"]
         assert start["event"]["outcome"] == "unknown"
+        assert start["related"]["user"] == end["related"]["user"], "whom AWS names as its cause"

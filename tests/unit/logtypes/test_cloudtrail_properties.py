@@ -66,6 +66,10 @@ keys = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
         "insightContext",
         "statistics",
         "insightDuration",
+        "attributions",
+        "insightAttributions",
+        "attribute",
+        "insight",
         "attributes",
         "creationDate",
     ]

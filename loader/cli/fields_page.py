@@ -58,7 +58,7 @@ ORIGINS: Final[dict[str, str]] = {
     "user_agent.device.name": "parsed",
     "tls.version": "the number in `tlsDetails.tlsVersion`",
     "tls.version_protocol": "the letters in `tlsDetails.tlsVersion`",
-    "related.user": "every id and name of a user: the actor, the session, the target, `sourceIdentity`; of an Insight whom AWS names",
+    "related.user": "ids and names of users: actor, session, target, `sourceIdentity`; whom an Insight names",
     "related.ip": "every address in `sourceIPAddress` and `serviceEventDetails.sourceIpAddress`",
     "related.hosts": "EC2 instances anywhere in the record; hosts that are not AWS's own",
     "related.hash": "`codeSha256`, `imageDigest`",

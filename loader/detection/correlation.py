@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from math import ceil, floor, inf, isfinite
+from math import ceil, inf, isfinite
 from typing import Any
 
 import orjson
@@ -120,17 +120,6 @@ class Tree:
     def monotone(self) -> bool:
         """Return whether a late match can only add triggers."""
         return all(window.monotone for window in self.windows.values())
-
-    @cached_property
-    def least_events(self) -> int:
-        """Return how many events of its base rules a group must have for any trigger: 1 when it cannot be told."""
-        root = self.root
-        if not isinstance(root, CompiledCorrelation) or self.windows[id(root)].type != "event_count":
-            return 1
-        if not self.monotone or not all(isinstance(child, CompiledRule) for child in root.rules.values()):
-            return 1
-        bounds = self.windows[id(root)].bounds
-        return max(ceil(bounds.get("gte", 1)), floor(bounds.get("gt", 0)) + 1)
 
     @cached_property
     def bucket(self) -> int:

@@ -127,22 +127,31 @@ class EventReader:
             body = {**body, "search_after": [time, last - 1 if isinstance(last, int) else last]}
 
     def count_groups(
-        self, rule: CompiledRule, route: Mapping[str, str], start: int, end: int, *, also: Sequence[Query] = ()
+        self,
+        rule: CompiledRule,
+        route: Mapping[str, str],
+        start: int,
+        end: int,
+        *,
+        values: Sequence[str] = (),
+        also: Sequence[Query] = (),
     ) -> Counter[Group] | None:
         """Return how many events each group has in [start, end], at least; ``None`` if the server cannot tell exactly.
 
-        ``route`` maps the group's fields to paths. Only plain keywords can be counted: other types are returned in
-        another form than the events have them.
+        With ``values`` (paths) it is how many different combinations of those each group has. ``route`` maps the
+        group's fields to paths. Only plain keywords can be counted: other types are returned in another form than the
+        events have them.
 
         Raises:
             RuleError: the query cannot be answered, or only in part.
             ClusterError: the cluster cannot be reached.
         """
-        if not route or not _countable(rule, route.values()):
+        paths = [*route.values(), *values]
+        if not paths or not countable(rule, paths):
             return None
         counts: Counter[Group] = Counter()
-        for row, bucket in self._buckets(rule, list(route.values()), start, end, also=also):
-            counts[tuple(sorted(zip(route, row, strict=True)))] += bucket["doc_count"]
+        for row, bucket in self._buckets(rule, paths, start, end, also=also):
+            counts[tuple(sorted(zip(route, row, strict=False)))] += 1 if values else bucket["doc_count"]
         return counts
 
     def sights(
@@ -156,7 +165,7 @@ class EventReader:
             RuleError: the query cannot be answered, or only in part.
             ClusterError: the cluster cannot be reached.
         """
-        if rule.verify is not None or not _countable(rule, paths):
+        if rule.verify is not None or not countable(rule, paths):
             return None
         period = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{length}ms"}}
         ends = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
@@ -280,8 +289,8 @@ def open_reader(
     return EventReader(searcher, sorted(indices))
 
 
-def _countable(rule: CompiledRule, paths: Iterable[str]) -> bool:
-    """Return whether the server has the values of ``paths`` as the events have them: plain keywords."""
+def countable(rule: CompiledRule, paths: Iterable[str]) -> bool:
+    """Return whether the server has the values of ``paths`` as the events have them: plain keywords, up to a length."""
     source = source_for(rule.rule.logsource)
     fields = schema_of(source).fields if source else {}
     kinds = [fields.get(path) for path in paths]

@@ -70,7 +70,8 @@ class FirstSeenAlerts(FoldedAlerts):
         assert leaf == self._leaf.query_hash  # noqa: S101 (there is no other)
         for match in matches:
             groups = self._groups(match)
-            self.count.ungrouped += not groups and reach is None
+            if not groups and reach is None:
+                self.count.ungrouped += match.events
             for group in groups:
                 seen = self._added.setdefault(group, Seen(self._length))
                 for term in self._terms(match):
@@ -78,6 +79,18 @@ class FirstSeenAlerts(FoldedAlerts):
                 self._moments[group].add(match.time)
                 if not historic:
                     self._live.add(group)
+
+    def _group_paths(self, leaf: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*super()._group_paths(leaf), *self._fields())))
+
+    def _bin_length(self) -> int:
+        return self._length
+
+    def _fields(self) -> list[str]:
+        aliases = self._node.aliases
+        return [
+            aliases[name].get(self._reference, "") if name in aliases else name for name in self._node.condition.fields
+        ]
 
     def _groups(self, match: Match) -> list[Group]:
         found = self._tree.groups(self._leaf.query_hash, match)
@@ -216,7 +229,7 @@ class FirstSeenAlerts(FoldedAlerts):
     def _sights(self, start: int, end: int) -> Iterable[tuple[Group, Any, tuple[int, int]]]:
         """Yield group, value, and first and last sight in a bin: worked out by the server if it can."""
         (route,) = (self._tree.routes or {})[self._leaf.query_hash][:1] or ({},)
-        fields = [self._node.aliases.get(name, {}).get(self._reference, name) for name in self._node.condition.fields]
+        fields = self._fields()
         self._reader.refresh(self._leaf.index)
         counted_by_server = self._reader.sights(self._leaf, [*route.values(), *fields], start, end, self._length)
         if counted_by_server is not None:

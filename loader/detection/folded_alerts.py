@@ -21,15 +21,16 @@ from loader.detection.correlation import DAY_MS, Group, Node, Tree, Trigger
 from loader.detection.coverage import compare_and_set
 from loader.detection.cursor import belongs
 from loader.detection.event_alerts import filtered_questions, rule_key
-from loader.detection.event_reader import EventReader
+from loader.detection.event_reader import EventReader, countable
 from loader.detection.intervals import Range, Ranges, intersection, union
 from loader.detection.lowercase import lower
 from loader.detection.matches import PAYLOAD, SHOWN_PATHS, Match
 from loader.detection.model import CompiledRule, Query, digest
 from loader.detection.plan import Slice, Subject
+from loader.detection.plausible import hull, plausible
 from loader.detection.report import RuleCount
 from loader.detection.rule_handler import acceptor
-from loader.detection.search import Question
+from loader.detection.search import Question, Sink
 from loader.detection.watermark import Watermark
 from loader.discover import Link
 from loader.errors import ClusterError
@@ -88,6 +89,8 @@ class FoldedAlerts:
         self._historic_after = historic_after
         self._step = step
         self._touched: dict[Group | None, _Spans] = {}
+        #: How many events each base rule has had.
+        self._broad: Counter[str] = Counter()
         #: Groups that something else than a replay of the past has touched.
         self._live: set[Group | None] = set()
         indices = ",".join(sorted({leaf.index for leaf in self._tree.leaves.values()}))
@@ -109,15 +112,42 @@ class FoldedAlerts:
             if not belongs(piece.shard.index, leaf.index):
                 continue
             sink = self._sink(name, historic=piece.historic)
-            accept = acceptor(leaf)
-            fields = None if accept else self._light
-            asked.append(Question(leaf.query, piece, [sink], accept=accept, fields=fields))
+            asked += self._told_apart(name, leaf, piece, sink) or [self._one_by_one(leaf, leaf.query, piece, sink)]
             asked += filtered_questions(leaf, piece, self.count)
         return asked
 
-    def _sink(self, leaf: str, *, historic: bool) -> Callable[[Sequence[Match]], None]:
+    def _told_apart(self, name: str, leaf: CompiledRule, piece: Slice, sink: Sink) -> list[Question]:
+        """Return questions about which groups there are, and when; none if the server cannot tell that exactly."""
+        paths = self._group_paths(name)
+        if leaf.verify is not None or not countable(leaf, paths):
+            return []
+        # A value that is too long to be indexed is in no group: such documents are read.
+        ignored = {"exists": {"field": "_ignored"}}
+        whole = {"bool": {"filter": [leaf.query], "must_not": [ignored]}}
+        rest = {"bool": {"filter": [ignored, leaf.query]}}
+        return [
+            Question(whole, piece, [sink], fields=paths, bins=self._bin_length()),
+            self._one_by_one(leaf, rest, piece, sink),
+        ]
+
+    def _one_by_one(self, leaf: CompiledRule, query: Query, piece: Slice, sink: Sink) -> Question:
+        accept = acceptor(leaf)
+        return Question(query, piece, [sink], accept=accept, fields=None if accept else self._light)
+
+    def _group_paths(self, leaf: str) -> tuple[str, ...]:
+        """Return what of a base rule's events tells which groups they touch."""
+        routes = (self._tree.routes or {}).get(leaf, [])
+        return tuple(dict.fromkeys(path for route in routes for path in route.values()))
+
+    def _bin_length(self) -> int:
+        """Return how far events may be apart that are told of by the first and the last of them."""
+        return min(self._tree.lookback or self._tree.bucket, self._tree.bucket)
+
+    def _sink(self, leaf: str, *, historic: bool) -> Sink:
         def sink(matches: Sequence[Match]) -> None:
-            self.count.matches += len(matches)
+            number = sum(match.events for match in matches)
+            self.count.matches += number
+            self._broad[leaf] += number
             self._note(leaf, matches, historic=historic)
 
         return sink
@@ -130,7 +160,7 @@ class FoldedAlerts:
             if self._tree.routes is not None:
                 groups = self._tree.groups(leaf, match)
             if not groups:
-                self.count.ungrouped += 1
+                self.count.ungrouped += match.events
             for group in groups:
                 self._touched.setdefault(group, _Spans()).add(match.time, match.time + later)
                 if not historic:
@@ -166,7 +196,7 @@ class FoldedAlerts:
             if (cut := intersection(spans.ranges(), ((_BEGINNING, limit),)))
         }
         for slab in self._slabs(touched):
-            hits = self._hits(self._plausible(slab), limit)
+            hits = self._hits(plausible(self._tree, self._reader, slab, self._narrowed, broad=self._broad), limit)
             if hits:
                 self._rework(hits, limit)
 
@@ -195,29 +225,6 @@ class FoldedAlerts:
             cut += [dict(items[start : start + _GROUPS]) for start in range(0, len(items), _GROUPS)]
         return cut
 
-    def _plausible(self, slab: Mapping[Group | None, Ranges]) -> Mapping[Group | None, Ranges]:
-        """Leave out groups that have too few events for the least count, if the server can count them by group."""
-        least = self._tree.least_events
-        if least < 2 or not slab or None in slab:
-            return slab
-        groups = [group for group in slab if group is not None]
-        first, last = _hull(slab.values())
-        counts: Counter[Group] = Counter()
-        for name, leaf in self._tree.leaves.items():
-            for route in (self._tree.routes or {})[name]:
-                found = self._reader.count_groups(
-                    leaf, route, first - self._tree.lookback, last, also=self._narrowed(name, groups)
-                )
-                if found is None:
-                    return slab
-                counts.update(found)
-        # The server has no groups of values that are too long to be indexed: those are looked at.
-        return {
-            group: spans
-            for group, spans in slab.items()
-            if group is not None and (counts[group] >= least or any(_uncountable(value) for _, value in group))
-        }
-
     def _hits(self, slab: Mapping[Group | None, Ranges], limit: int) -> Mapping[Group | None, Ranges]:
         """Return the groups that can have changed.
 
@@ -227,7 +234,7 @@ class FoldedAlerts:
         value_sum = any(window.type == "value_sum" for window in self._tree.windows.values())
         if not slab or not self._monotone or value_sum or not self._tree.windows:
             return slab
-        first, last = _hull(slab.values())
+        first, last = hull(slab.values())
         hits: dict[Group | None, Ranges] = {}
         for group, triggers in self._triggers(slab, first, last, limit, self._light).items():
             asked = group if self._tree.routes is not None else None
@@ -323,7 +330,7 @@ class FoldedAlerts:
     def _all_groups(self, spans: Ranges, limit: int) -> dict[Group | None, Ranges]:
         """Return every group there is around ``spans``: of rules whose groups cannot be told from one match."""
         size = self._tree.bucket
-        first, last = _hull([spans])
+        first, last = hull([spans])
         around = self._triggers(
             {None: spans}, (first // size - 1) * size, (last // size + 2) * size - 1, limit, self._light
         )
@@ -394,10 +401,6 @@ def _folded(body: Mapping[str, Any]) -> int:
     return int(body["siem"].get("suppressed", 0))
 
 
-def _uncountable(value: object) -> bool:
-    return value is None or len(str(value)) > 8000
-
-
 class _Spans:
     """Ranges of times, merged now and then: there may be one for each of a million events."""
 
@@ -413,11 +416,6 @@ class _Spans:
 
     def ranges(self) -> Ranges:
         return union(self._spans)
-
-
-def _hull(ranges: Iterable[Ranges]) -> Range:
-    spans = [span for one in ranges for span in one]
-    return min(first for first, _ in spans), max(last for _, last in spans)
 
 
 def _numbers(spans: Ranges, size: int) -> list[int]:

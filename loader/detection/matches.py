@@ -61,12 +61,16 @@ class Flat(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One event. ``time`` is its ``@timestamp`` in milliseconds since 1970 (UTC)."""
+    """One event. ``time`` is its ``@timestamp`` in milliseconds since 1970 (UTC).
+
+    ``events`` is 1, except where the server tells of several at once that agree in what is asked about.
+    """
 
     index: str
     id: str
     time: int
     source: Mapping[str, Any]
+    events: int = 1
 
 
 def match_of(hit: Mapping[str, Any]) -> Match:
@@ -88,6 +92,26 @@ def values(source: Mapping[str, Any], path: str) -> list[Any]:
     found = []
     (_collect_dotted if PAYLOAD in path else _collect)(source, path, found)
     return found
+
+
+def sights_of(bucket: Mapping[str, Any], paths: Sequence[str]) -> list[Match]:
+    """Return the first and the last event of a bucket that was asked for with :func:`sighting`."""
+    key = bucket["key"]
+    flat = Flat({path: [value] for n, path in enumerate(paths) if (value := key[str(n)]) is not None})
+    first, last = int(bucket["first"]["value"]), int(bucket["last"]["value"])
+    found = [Match("", "", first, flat, bucket["doc_count"])]
+    return found if first == last else [*found, Match("", "", last, flat, 0)]
+
+
+def sighting(paths: Sequence[str], length: int, size: int) -> dict[str, Any]:
+    """Return the aggregation that tells events apart by the values of ``paths`` and bins of ``length`` milliseconds.
+
+    Events without a value are told, too. :func:`sights_of` reads its buckets.
+    """
+    terms = [{str(n): {"terms": {"field": path, "missing_bucket": True}}} for n, path in enumerate(paths)]
+    period = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{length}ms"}}
+    ends = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
+    return {"composite": {"size": size, "sources": [*terms, {str(len(paths)): period}]}, "aggs": ends}
 
 
 def flatten(match: Match, paths: Sequence[str]) -> Match:

@@ -279,11 +279,13 @@ class _Asked:
         for question in questions:
             question.sinks[:] = [self._guarded(key, question.over, sink) for sink in question.sinks]
             # A condition beside the query is that rule's own: only questions without one are shared.
-            name = (question.over, digest([question.query, id(question) if question.accept else None]))
+            # Nor are those that are answered in buckets: these are of the rule's own fields.
+            own = id(question) if question.accept else [question.bins, question.fields] if question.bins else None
+            name = (question.over, digest([question.query, own]))
             first = self._questions.setdefault(name, question)
             if first is not question:
                 first.sinks += question.sinks
-                if first.fields is not None:
+                if first.fields is not None and not first.bins:
                     first.fields = None if question.fields is None else (*first.fields, *question.fields)
             if not question.optional:
                 self._of.setdefault((key, question.over), []).append(first)

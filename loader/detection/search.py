@@ -18,15 +18,17 @@ from opensearchpy.exceptions import TransportError
 
 from loader.clock import Clock
 from loader.detection.cursor import preference, refresh
-from loader.detection.matches import SHOWN_PATHS, TIME_FIELD, Match, match_of
+from loader.detection.matches import SHOWN_PATHS, TIME_FIELD, Match, match_of, sighting, sights_of
 from loader.detection.model import Query
 from loader.detection.plan import Slice
 from loader.errors import ClusterError
 from loader.index.engine import Engine
 
-#: Searches in one request, hits in one page, counting searches in one request, and questions counted by one search.
+#: Searches in one request, hits and buckets in one page, counting searches in one request, and questions counted by
+#: one search.
 _TOGETHER = 128
 _PAGE = 500
+_ROWS = 2000
 _COUNTING = 16
 _COUNTED = 256
 _TIMEOUT = "50s"
@@ -50,6 +52,9 @@ class Question:
     accept: Callable[[Mapping[str, Any]], bool] | None = None
     #: Paths of ``_source`` to read; ``None`` reads all of it.
     fields: tuple[str, ...] | None = SHOWN_PATHS
+    #: Events that agree in the values of ``fields`` and in a bin of so many milliseconds are told of together, by the
+    #: first and the last of them (:func:`loader.detection.matches.sighting`). All fields have to be plain keywords.
+    bins: int | None = None
     #: Only a figure depends on it: its failure does not count against the rule.
     optional: bool = False
     #: Why it could not be answered.
@@ -197,6 +202,12 @@ class Searcher:
             "docvalue_fields": [TIME_FIELD],
             "_source": list(question.fields) or False if question.fields is not None else True,
         }
+        if question.bins:
+            sights = sighting(question.fields or (), question.bins, _ROWS)
+            if after is not None:
+                sights["composite"]["after"] = after[0]
+            body = {key: body[key] for key in ("timeout", "query")} | {"size": 0, "track_total_hits": True}
+            return self._header_for(over), body | {"aggs": {"sights": sights}}
         if after is not None:
             body["search_after"] = after
         return self._header_for(over), body
@@ -206,6 +217,8 @@ class Searcher:
         question.failure = incomplete(answer)
         if question.failure:
             return None
+        if question.bins:
+            return _read_sights(question, answer)
         hits: list[dict[str, Any]] = answer["hits"]["hits"]
         accept = question.accept
         question.read += len(hits)
@@ -222,6 +235,21 @@ class Searcher:
         if question.expected is not None and question.read != question.expected:
             question.failure = f"{question.read} of {question.expected} documents were read"
         return None
+
+
+def _read_sights(question: Question, answer: Mapping[str, Any]) -> list[Any] | None:
+    """Take a page of buckets in. Return after which there may be more."""
+    found = answer["aggregations"]["sights"]
+    question.read = answer["hits"]["total"]["value"]
+    matches = [match for bucket in found["buckets"] for match in sights_of(bucket, question.fields or ())]
+    if matches:
+        for sink in question.sinks:
+            sink(matches)
+    if len(found["buckets"]) == _ROWS:
+        return [found["after_key"]]
+    if question.expected is not None and question.read != question.expected:
+        question.failure = f"{question.read} of {question.expected} documents were read"
+    return None
 
 
 def _within(over: Slice) -> Query:

@@ -222,6 +222,8 @@ def test_typed_fields_are_searched_by_their_types(templates: OpenSearch) -> None
         {"wildcard": {"user_agent.original": "*AWS-CLI/2*"}},
         {"range": {"@timestamp": {"gte": "2023-07-10T11:45:00Z", "lte": "2023-07-10T11:45:00Z"}}},
         {"term": {"@id": "0a1b2c3d-0000-4000-8000-000000000002"}},
+        {"term": {"@log_type": "aws.cloudtrail"}},
+        {"term": {"@log_s3bucket": CONTEXT.bucket}},
         {"term": {"@log_s3key": CONTEXT.key}},
         {"term": {"siem.cross_account": False}},
     ):

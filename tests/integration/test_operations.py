@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 
 from loader.cli.main import main
 from loader.local.aws import CREDENTIALS
+from tests.unit.logtypes.samples import real_files, real_records
 
 pytestmark = pytest.mark.integration
 
@@ -156,3 +157,16 @@ def test_a_cluster_that_is_away_is_said_plainly(siem: Run, monkeypatch: pytest.M
     result = siem("mappings", "plan")
     assert result.exit_code == 1
     assert "127.0.0.1:9" in str(result.exception) or "template" in str(result.exception)
+
+
+@pytest.mark.reference_data
+def test_files_as_people_keep_them_are_loaded(siem: Run, templates: OpenSearch, reference_data: Path) -> None:
+    """Documents in a row, bare records one a line, EventBridge's events: every record of the samples but invictus's."""
+    files = [path for path in real_files(reference_data) if "invictus" not in str(path)]
+    records = {raw for where, raw in real_records(reference_data) if not where.startswith("218007301253_")}
+    counts = as_json(siem("load", "backfill", "--json", *map(str, files)))
+    # No records: two braces too many, an event without a time, EventBridge's events of other services.
+    assert counts["reasons"] == {"invalid_json": 2, "no_event_time": 1, "no_records": 10}
+    assert (counts["indexed"], counts["balanced"]) == (len(records), True)
+    templates.indices.refresh(index="log-aws-*")
+    assert templates.count(index="log-aws-cloudtrail-*")["count"] == len(records)

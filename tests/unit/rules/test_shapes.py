@@ -47,6 +47,7 @@ OPERATIONS = {
     "PutAccountPublicAccessBlock": ("s3control", "PutPublicAccessBlock"),
     "GetBucketObjectLockConfiguration": ("s3", "GetObjectLockConfiguration"),
     "PutBucketObjectLockConfiguration": ("s3", "PutObjectLockConfiguration"),
+    "GitPull": None,  # made by git, no call of the SDK
     "OpenTunnel": None,  # made by the tunnel, no call of the SDK
     "SharedSnapshotVolumeCreated": None,  # an event of EC2 itself, no call
     "SharedSnapshotCopyInitiated": None,

@@ -1,7 +1,7 @@
 """New indices: how many an hour, and how old they say they are.
 
 Forged or broken event times must not create thousands of indices. And lifecycle managers count from an index's
-creation, so an index of a day gone by is created with that day as its date (``index.creation_date``).
+creation, so an index of a day gone by is created with that day as its date.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from loader.errors import ClusterError
 from loader.index.retention import day_of
 
 _HOUR_S = 3600.0
+#: What says from when an index's age counts, and can be given when it is created: OpenSearch knows the first and ISM
+#: counts from it; Elasticsearch refuses it, and has the second where it has ILM.
+_DATES = ("index.creation_date", "index.lifecycle.origination_date")
 
 
 class TooManyIndicesError(ClusterError):
@@ -86,12 +89,16 @@ class IndexGate:
         # Not one of a day to come: managers do not expect an age below zero.
         if not timedelta(0) <= self._clock.now() - start < self._keep:
             return
-        try:
-            self._client.indices.create(
-                index=index, body={"settings": {"index.creation_date": int(start.timestamp() * 1000)}}
-            )
-        except (RequestError, AuthorizationException):
-            # Another worker was faster, or this may not be asked for here: the first write creates it then.
-            return
-        except TransportError as error:
-            raise ClusterError(f"cannot create the index: {error.error}", where=index) from None
+        for setting in _DATES:
+            try:
+                self._client.indices.create(index=index, body={"settings": {setting: int(start.timestamp() * 1000)}})
+            except RequestError as error:
+                if error.error == "resource_already_exists_exception":  # another worker was faster
+                    return
+            except AuthorizationException:
+                return
+            except TransportError as error:
+                raise ClusterError(f"cannot create the index: {error.error}", where=index) from None
+            else:
+                return
+        # None of them may be given here: the first write creates the index.

@@ -30,17 +30,23 @@ class Noon:
 class Cluster:
     """Stands for a cluster: refuses creation as it is told, which a real one cannot be made to do here."""
 
-    def __init__(self, refusal: Exception | None = None) -> None:
+    def __init__(self, refusal: Exception | None = None, refused: tuple[str, ...] = ()) -> None:
         self.created: dict[str, Any] = {}
+        self.asked = 0
         self.refusal = refusal
+        self.refused = refused
         self.indices = self
 
     def exists(self, index: str) -> bool:
         return index in self.created
 
     def create(self, index: str, body: Any) -> None:
+        self.asked += 1
         if self.refusal:
             raise self.refusal
+        for setting in body["settings"]:
+            if setting in self.refused:
+                raise RequestError(400, "illegal_argument_exception", {"error": f"unknown setting [{setting}]"})
         self.created[index] = body
 
 
@@ -81,16 +87,26 @@ def test_how_long_is_a_setting() -> None:
     assert len(cluster.created) == 1
 
 
+def test_elasticsearch_is_told_in_its_own_way() -> None:
+    """Its answer to the first setting was seen on Elasticsearch 9.0.0; the second one is ILM's."""
+    cluster = Cluster(refused=("index.creation_date",))
+    gate(cluster).admit("log-aws-cloudtrail-2026.11.24")
+    (body,) = cluster.created.values()
+    assert list(body["settings"]) == ["index.lifecycle.origination_date"]
+
+
 @pytest.mark.parametrize(
-    "refusal",
+    ("refusal", "asked"),
     [
-        RequestError(400, "resource_already_exists_exception", {}),
-        RequestError(400, "illegal_argument_exception", {}),
-        AuthorizationException(403, "security_exception", {}),
+        (RequestError(400, "resource_already_exists_exception", {}), 1),
+        (RequestError(400, "illegal_argument_exception", {}), 2),
+        (AuthorizationException(403, "security_exception", {}), 1),
     ],
 )
-def test_where_it_may_not_be_asked_for_the_write_creates_the_index(refusal: Exception) -> None:
-    gate(Cluster(refusal)).admit("log-aws-cloudtrail-2026.11.24")
+def test_where_it_may_not_be_asked_for_the_write_creates_the_index(refusal: Exception, asked: int) -> None:
+    cluster = Cluster(refusal)
+    gate(cluster).admit("log-aws-cloudtrail-2026.11.24")
+    assert cluster.asked == asked
 
 
 def test_a_cluster_that_does_not_answer_is_asked_again_later() -> None:

@@ -11,6 +11,7 @@ Sources, read in 2026:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -55,8 +56,8 @@ def edges(record: Record | bytes) -> list[Edge]:
         if not comes_from_issuer(record):
             return []
         try:
-            record = orjson.loads(record)
-        except orjson.JSONDecodeError:
+            record = _parse(record)
+        except (ValueError, RecursionError):
             return []
         if not isinstance(record, Mapping):
             return []
@@ -68,6 +69,14 @@ def edges(record: Record | bytes) -> list[Edge]:
         return []
     found = read(record, identity(record))
     return [] if found is None else [_edge(record, name, *found)]
+
+
+def _parse(raw: bytes) -> Any:
+    """Return the value of JSON; a number beyond doubles, which the fast parser refuses, must not hide who did it."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw, parse_int=float)
 
 
 def comes_from_issuer(raw: bytes) -> bool:

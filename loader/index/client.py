@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -38,11 +39,23 @@ class _Transport(Transport):
         return answer
 
 
+def _parse_integer(text: str) -> int | float:
+    """Return a whole number; an infinite one if it has more digits than Python reads (and than Jackson does)."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
 class _FastSerializer(JSONSerializer):
     """JSON by orjson: bulk answers of thousands of items are the second largest thing this process parses."""
 
     def loads(self, s: str | bytes) -> Any:
-        return orjson.loads(s)
+        try:
+            return orjson.loads(s)
+        except orjson.JSONDecodeError:
+            # It refuses numbers beyond doubles. One document with one must not make all around it unreadable.
+            return json.loads(s, parse_int=_parse_integer)
 
     def dumps(self, data: Any) -> Any:
         return data if isinstance(data, (str, bytes)) else orjson.dumps(data).decode()

@@ -10,8 +10,9 @@ from msgspec import Raw
 
 from loader.logtypes.leaves import MAX_LEVELS, Doubled, Number, is_deeper, number_text, pairs_of, survives
 
-#: Strict parsers refuse longer ones (Jackson's StreamReadConstraints: 1,000 for a number, 50,000 for a key).
-LONGEST_NUMBER: Final = 1000
+#: Readers that know only doubles refuse numbers that are none: the greatest has 309 digits. (And Jackson's
+#: StreamReadConstraints refuse 1,000 characters for a number, 50,000 for a key.)
+LONGEST_NUMBER: Final = 300
 LONGEST_KEY: Final = 50_000
 _LONG_NUMBER: Final = re.compile(rb"[\d.eE+-]{%d}" % (LONGEST_NUMBER + 1))
 

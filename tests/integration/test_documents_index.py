@@ -105,6 +105,11 @@ def check_taken(client: OpenSearch, url: str, raws: list[bytes]) -> list[tuple[b
     assert _mapping(client) == before
     assert count_fields(before["properties"]) < 400
     assert stored_anew(url, documents) == []
+    # And the client that detection reads with can read them, some beside others.
+    for start in range(0, len(documents), 500):
+        body = {"size": 500, "query": {"ids": {"values": [document.id for document in documents[start : start + 500]]}}}
+        hits = client.search(index=_EVENTS, body=body)["hits"]["hits"]
+        assert len(hits) == min(500, len(documents) - start)
     return pairs
 
 

@@ -263,6 +263,13 @@ def test_no_time(value: Any) -> None:
     assert epoch(value) is None
 
 
+def test_a_number_beyond_doubles_hides_nobody() -> None:
+    parsed = record("AssumeRole", {"n": 0}, {"credentials": CREDENTIALS, "assumedRoleUser": ROLE})
+    for number in ("7" * 999, "7" * 9999, "1e400"):
+        raw = json.dumps(parsed).replace('{"n": 0}', f'{{"n": {number}}}').encode()
+        assert edges(raw) == edges(parsed) != []
+
+
 def test_raw_bytes_and_parsed_records_say_the_same() -> None:
     parsed = record("AssumeRole", {"roleArn": "r"}, {"credentials": CREDENTIALS, "assumedRoleUser": ROLE})
     assert edges(json.dumps(parsed).encode()) == edges(parsed)

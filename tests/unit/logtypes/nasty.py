@@ -63,6 +63,8 @@ RECORDS: dict[str, bytes] = {
         '{"a":1.10,"b":1e400,"c":-0,"d":12345678901234567890123456789,"e":1E+2,"f":-0.0}'
     ),
     "numbers that are more than doubles": with_payload('{"n":123456789.123456789123456789,"m":[1e-400,0.1]}'),
+    "a number of 300 digits": with_payload('{"n":-' + "7" * 299 + "}"),
+    "a number of 309 digits, which is no double": with_payload('{"n":' + "9" * 309 + "}"),
     "a number of 999 digits": with_payload('{"n":' + "7" * 999 + "}"),
     "a number of 1,500 digits": with_payload('{"n":' + "7" * 1500 + "}"),
     "a number of 5,000 digits": with_payload('{"n":' + "7" * 5000 + "}"),

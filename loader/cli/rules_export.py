@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from loader.cli.detect import read_data, rules_option, variables_option
-from loader.cli.output import LEVEL_STYLES, error_console, print_json, shown_path
+from loader.cli.output import LEVEL_STYLES, error_console, print_json, progress, shown_path
 from loader.detection.compile import compile_rules
 from loader.detection.export.alerting import AlertingOptions, alerting_monitor
 from loader.detection.export.athena import athena_statement, athena_table
@@ -146,7 +146,14 @@ def export_command(
     rules = load_rules(folders or (rules_dir(),))
     engine: Engine = "elasticsearch" if target == "kibana" else "opensearch"
     pack = compile_rules(rules, engine=engine, variables=read_data(variables).variables)
-    export = collect(target, rules, pack, Selection(names, tags, level), exporter, preface=preface)
+    with progress(quiet=as_json) as shown:
+        task = shown.add_task(f"Export to {target}", total=len(pack.alerting))
+
+        def counted(node: Node) -> Document:
+            shown.advance(task)
+            return exporter(node)
+
+        export = collect(target, rules, pack, Selection(names, tags, level), counted, preface=preface)
     output = Path(place) if place else None
     folder = output is not None and (output.is_dir() or str(place).endswith("/"))  # a Path forgets the last /
     _write(export, output, folder=folder, as_json=as_json)

@@ -16,7 +16,7 @@ from opensearchpy.exceptions import TransportError
 from loader.cli.detect import read_pack, rules_option
 from loader.cli.output import console, print_json, table
 from loader.cli.settings import settings_for_cluster
-from loader.detection.coverage_page import coverage_page, lists_of
+from loader.detection.coverage_page import counts, coverage_page, lists_of
 from loader.detection.data_needs import ANY, HELD, kinds_held, sight
 from loader.detection.pack_coverage import Covered, PackCoverage, cover, navigator_layer, read_targets
 from loader.detection.sources import AWS_CLOUDTRAIL
@@ -61,10 +61,10 @@ def coverage_command(folders: tuple[Path, ...], write: bool, navigator: Path | N
         print_json(_plain(coverage, seen))
         return
     rows = [
-        (title, sum(map(bool, entries.values())), len(entries), ", ".join(k for k, v in entries.items() if not v))
+        (title, len(entries), *counts(coverage, entries), ", ".join(k for k, v in entries.items() if not v))
         for title, entries in lists_of(coverage).items()
     ]
-    console().print(table(None, ["list", "covered", "of", "gaps"], rows, right=[1, 2]))
+    console().print(table(None, ["list", "entries", "seen", "told to people", "gaps"], rows, right=[1, 2, 3]))
     heard = [rule for rule in coverage.rules if not rule.feeds]
     tested = sum(rule.tested for rule in coverage.rules)
     console().print(

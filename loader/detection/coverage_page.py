@@ -53,6 +53,12 @@ def lists_of(coverage: PackCoverage) -> dict[str, Mapping[str, tuple[str, ...]]]
     }
 
 
+def counts(coverage: PackCoverage, entries: Mapping[str, Sequence[str]]) -> tuple[int, int]:
+    """Return how many entries of a list are answered by a rule, and by one that is for people."""
+    people = {rule.name for rule in coverage.rules if rule.level in FOR_PEOPLE}
+    return sum(map(bool, entries.values())), sum(bool(people & set(names)) for names in entries.values())
+
+
 def _short(coverage: PackCoverage) -> Iterator[str]:
     heard = [rule for rule in coverage.rules if not rule.feeds]
     count = Counter(rule.level for rule in heard)
@@ -69,11 +75,14 @@ def _short(coverage: PackCoverage) -> Iterator[str]:
     yield "- What they find on public attack simulations, and how quiet: [detection-quality.md](detection-quality.md)."
     yield "- What a rule cannot see stands in its file, under `blind_spots`."
     yield ""
-    yield "| list | covered | of | without a rule |"
-    yield "|---|---:|---:|---|"
+    yield "An entry is seen if a rule answers it, and told if one of its rules is for people; the rest is context."
+    yield ""
+    yield "| list | entries | seen | told | without a rule |"
+    yield "|---|---:|---:|---:|---|"
     for title, entries in lists_of(coverage).items():
         gaps = ", ".join(name for name, names in entries.items() if not names)
-        yield f"| {title} | {sum(bool(names) for names in entries.values())} | {len(entries)} | {gaps} |"
+        seen, told = counts(coverage, entries)
+        yield f"| {title} | {len(entries)} | {seen} | {told} | {gaps} |"
     yield ""
 
 
@@ -101,13 +110,14 @@ def _attacks(coverage: PackCoverage, levels: Mapping[str, str]) -> Iterator[str]
     for section, entries in coverage.attacks.items():
         yield f"## Known attacks: {section}"
         yield ""
-        yield f"{sum(bool(names) for names in entries.values())} of {len(entries)}."
+        seen, told = counts(coverage, entries)
+        yield f"{seen} of {len(entries)} are seen, {told} told to people."
         yield ""
         yield "| attack | rules | events |"
         yield "|---|---|---|"
         for name, rules in entries.items():
             needed = sorted({kind for rule in rules for kind in kinds[rule]})
-            yield f"| {name} | {_shown(rules, levels)} | {', '.join(needed)} |"
+            yield f"| {name} | {_shown(rules, levels)} | {'; '.join(needed)} |"
         yield ""
 
 
@@ -140,7 +150,7 @@ def _section(
 ) -> Iterator[str]:
     yield f"## {title}"
     yield ""
-    yield f"{sum(bool(names) for names in entries.values())} of {len(entries)}."
+    yield f"{sum(bool(names) for names in entries.values())} of {len(entries)} have a rule."
     yield ""
     yield from notes
     yield f"| {heading} | rules |"

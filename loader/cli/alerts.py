@@ -107,6 +107,8 @@ def show_command(identifier: str, as_json: bool) -> None:
         rows.insert(6, ("behind it", _behind(actor)))
     screen = console()
     screen.print(table(None, ["", ""], [row for row in rows if row[1]]))
+    if runbook := _path(alert.body, "siem.runbook"):
+        screen.print(f"\nWhat to do: {runbook.replace('<id>', alert.id)}", markup=False)
     evidence = alert.body.get("siem", {}).get("evidence", [])
     total = alert.body.get("siem", {}).get("evidence_total", len(evidence))
     shown = [(entry.get("timestamp"), entry.get("index"), entry.get("id")) for entry in evidence[:_SHOWN_EVIDENCE]]

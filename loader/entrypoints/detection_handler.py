@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 #: Of the time a call has, what is kept for working out correlations, and for sending.
-_RESERVED, _SENDING_MS = 0.35, 20_000
+_RESERVED, _SENDING_MS = 0.35, 30_000
 
 
 @cache

@@ -100,9 +100,9 @@ def html(message: Message) -> str:
     if message.runbook:
         parts.append(f"<p><b>What to do:</b> {escape(message.runbook)}</p>")
     if message.link and message.link.startswith(("https://", "http://")):
-        parts.append(f'<p><a href="{escape(message.link)}">Open the events in Discover</a></p>')
-    if message.command:
-        parts.append(f"<p><code>{escape(message.command)}</code></p>")
+        parts.append(f'<p><a href="{escape(message.link)}">Open in Discover</a></p>')
+    if message.next_command:
+        parts.append(f"<p><code>{escape(message.next_command)}</code></p>")
     return "<!doctype html><html><body>" + "\n".join(parts) + "</body></html>\n"
 
 

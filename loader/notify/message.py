@@ -90,6 +90,11 @@ class Message:
         account = f" (account {self.account})" if self.account else ""
         return f"{before}{self.level.upper()}: {self.title}{account}"
 
+    @property
+    def next_command(self) -> str:
+        """Return the command to begin with, unless the runbook begins with it."""
+        return "" if self.command in self.runbook else self.command
+
     def plain(self) -> str:
         """Return the whole message as text."""
         parts = [self.subject, self.text]
@@ -100,10 +105,10 @@ class Message:
             parts.append("\n".join(f"{fact.label:<{width}}  {fact.value}" for fact in self.facts))
         if self.runbook:
             parts.append(f"What to do: {self.runbook}")
+        if self.next_command:
+            parts.append(self.next_command)
         if self.link:
             parts.append(self.link)
-        if self.command:
-            parts.append(self.command)
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -143,7 +148,7 @@ def alert_message(subject: Subject, *, key: str, link: str | None, about: str | 
         Fact("From", _listed(body, "source.address", "source.ip")),
         Fact("Account", _listed(body, "cloud.account.id")),
         Fact("Region", _listed(body, "cloud.region")),
-        Fact("When", first if first == last else f"{first} to {last}"),
+        Fact("When (events)", _period(first, last)),
         Fact("Events", f"{count}; more may have come since" if count not in ("", "1") else count),
         Fact("Rule", shown(text_at(body, "rule.id"))),
         Fact("Technique", _listed(body, "threat.technique.id")),
@@ -172,10 +177,12 @@ def digest_message(subjects: Sequence[Subject], *, key: str, link: str | None, w
     levels = Counter(one.level for one in ordered)
     rules = Counter((one.level, shown(text_at(one.body, "rule.name"), _LONGEST_TITLE)) for one in ordered)
     most = sorted(rules.items(), key=lambda item: (-LEVELS.index(item[0][0]), -item[1], item[0][1]))
-    lines = [f"{count} x {level}: {title}" for (level, title), count in most[:SHOWN_RULES]]
-    if len(most) > SHOWN_RULES:
-        lines.append(f"and {len(most) - SHOWN_RULES} more rules")
-    lines.append("")
+    lines: list[str] = []
+    if len(ordered) > SHOWN_ALERTS:  # else each is named below
+        lines += [f"{count} x {level}: {title}" for (level, title), count in most[:SHOWN_RULES]]
+        if len(most) > SHOWN_RULES:
+            lines.append(f"and {len(most) - SHOWN_RULES} more rules")
+        lines += ["", "The first:"]
     lines += [_line(one) for one in ordered[:SHOWN_ALERTS]]
     if len(ordered) > SHOWN_ALERTS:
         lines.append(f"and {len(ordered) - SHOWN_ALERTS} more alerts")
@@ -209,9 +216,29 @@ def digest_message(subjects: Sequence[Subject], *, key: str, link: str | None, w
 
 
 def _line(subject: Subject) -> str:
-    what = f"withdrawn, {subject.level}" if subject.withdrawn else subject.level
+    """Return an alert as one line of a digest: when, how bad, what, who, from where, and the id to look it up by."""
     body = subject.body
-    return f"{text_at(body, '@timestamp')} {what}: {shown(text_at(body, 'message'))} ({shown(subject.id)})"
+    what = f"withdrawn, {subject.level}" if subject.withdrawn else subject.level
+    source = _listed(body, "source.address", "source.ip")
+    place = f" from {source}" if source else ""
+    title = clean(text_at(body, "rule.name") or "Alert", _LONGEST_TITLE)
+    who = actor(body)
+    by = "" if who == "Somebody unnamed" else f", {shown(who)}"
+    return f"{_moment(text_at(body, '@timestamp'))} {what}: {title}{by}{place} ({shown(subject.id)})"
+
+
+def _moment(time: str) -> str:
+    """Return ``2026-11-26T02:58:00.000Z`` as ``2026-11-26 02:58:00``."""
+    return time[:19].replace("T", " ")
+
+
+def _period(first: str, last: str) -> str:
+    if not first:
+        return ""
+    start, end = _moment(first), _moment(last)
+    if start == end:
+        return f"{start} UTC"
+    return f"{start} to {end[11:] if start[:10] == end[:10] else end} UTC"
 
 
 def test_message(channel: str, *, key: str, time: str) -> Message:
@@ -236,7 +263,8 @@ def _who(body: Mapping[str, Any]) -> str:
 
 
 def _runbook(subject: Subject) -> str:
-    return clean(text_at(subject.body, "siem.runbook").replace("<id>", subject.id), _LONGEST_TEXT)
+    words = text_at(subject.body, "siem.runbook").replace("<id>", subject.id).split()
+    return clean(" ".join(words), _LONGEST_TEXT)
 
 
 def _for_machines(subject: Subject) -> dict[str, Any]:

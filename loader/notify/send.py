@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from threading import Thread
+from time import monotonic
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 #: How long a claim holds: longer than any channel's time-outs.
 CLAIM = timedelta(minutes=5)
 
+#: Seconds that a pass waits for its channels.
+_LONGEST_PASS_S = 60.0
 _PAGE = 5000
 _ERROR_CHARS = 500
 
@@ -83,7 +86,10 @@ class Sender:
         links: Links | None = None,
         chance: Callable[[], float] = random.random,
         step: Callable[[str], None] = lambda _: None,
+        longest_pass_s: float = _LONGEST_PASS_S,
     ) -> None:
+        self._longest_pass_s = longest_pass_s
+        self._busy: dict[str, Thread] = {}
         self._client = client
         self._configuration = configuration
         self._tools = tools
@@ -105,10 +111,17 @@ class Sender:
         """
         configs = self._configuration.channels
         report = SendReport({name: ChannelReport() for name in configs})
-        with ThreadPoolExecutor(max_workers=max(len(configs), 1), thread_name_prefix="notify") as pool:
-            # A receiver that does not answer keeps no other channel waiting.
-            for name, config in configs.items():
-                pool.submit(self._guarded, config, report.channels[name], stop)
+        # A receiver that does not answer keeps no other channel waiting, nor one that answers for ever the next pass.
+        for name, config in configs.items():
+            if name in self._busy and self._busy[name].is_alive():
+                report.channels[name].error = "still busy with the message before"
+                continue
+            work = (config, report.channels[name], stop)
+            self._busy[name] = Thread(target=self._guarded, args=work, name=f"notify-{name}", daemon=True)
+            self._busy[name].start()
+        until = monotonic() + self._longest_pass_s
+        for thread in self._busy.values():
+            thread.join(max(0.0, until - monotonic()))
         return report
 
     def _guarded(self, config: ChannelConfig, report: ChannelReport, stop: Callable[[], bool]) -> None:
@@ -172,7 +185,8 @@ class Sender:
     ) -> bool:
         """Claim, send and mark. Return whether the channel can be sent the next message."""
         now = self._clock.now()
-        key = group[0][0].message or message_key([entry for entry, _ in group])
+        before = group[0][0].message
+        key = before or message_key([entry for entry, _ in group])
         claims = [
             replace(
                 entry,
@@ -191,13 +205,13 @@ class Sender:
         try:
             note = self._channel(config).send(self._message(mine, key, waiting))
         except SendError as error:
-            return self._failed(config, [entry for entry, _ in mine], error, report)
+            return self._failed(config, mine, error, report, again=before is not None)
         except SiemError as error:
-            return self._failed(config, [entry for entry, _ in mine], SendError(error.message), report)
+            return self._failed(config, mine, SendError(error.message), report, again=before is not None)
         except Exception as error:
             log.exception("a channel failed", extra={"channel": config.name})
             what = SendError(f"a defect: {type(error).__name__}", maybe_taken=True)
-            return self._failed(config, [entry for entry, _ in mine], what, report)
+            return self._failed(config, mine, what, report, again=before is not None)
         self._step("sent")
         self._mark_sent(config, mine, note)
         self._states.delivered(config.name)
@@ -237,7 +251,17 @@ class Sender:
         ]
         self._outbox.put(again)
 
-    def _failed(self, config: ChannelConfig, entries: Sequence[Entry], error: SendError, report: ChannelReport) -> bool:
+    def _failed(
+        self,
+        config: ChannelConfig,
+        mine: Sequence[tuple[Entry, Subject]],
+        error: SendError,
+        report: ChannelReport,
+        *,
+        again: bool,
+    ) -> bool:
+        """Put entries back. ``again`` says that an attempt before this one may have arrived."""
+        entries = [entry for entry, _ in mine]
         said = self._harmless(error)
         log.warning("a message was not taken", extra={"channel": config.name, "error": said})
         report.failed += len(entries)
@@ -257,8 +281,8 @@ class Sender:
                     state="failed",
                     error=said,
                     next_at=next_at,
-                    # Sent again as it was, unless it certainly did not arrive: then it may join a digest.
-                    message=entry.message if error.maybe_taken else None,
+                    # Sent again as it was, unless it certainly never arrived: then it may join a digest.
+                    message=entry.message if again or error.maybe_taken else None,
                 )
                 for entry in entries
             ]

@@ -59,10 +59,10 @@ def payload(message: Message) -> dict[str, Any]:
     if message.runbook:
         blocks.append({"type": "section", "text": _plain(f"What to do: {message.runbook}", _SECTION)})
     if message.link and _LINK.fullmatch(message.link) and len(message.link) < _SECTION - 100:
-        link = f"<{escaped(message.link)}|Open the events in Discover>"
+        link = f"<{escaped(message.link)}|Open in Discover>"
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": link, "verbatim": True}})
-    if message.command:
-        blocks.append({"type": "context", "elements": [_plain(message.command, _FIELD)]})
+    if message.next_command:
+        blocks.append({"type": "context", "elements": [_plain(message.next_command, _FIELD)]})
     return {
         "text": escaped(message.subject),
         "mrkdwn": False,

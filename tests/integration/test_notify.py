@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -11,26 +13,42 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from detection_events import action, event, put, rule
+from detection_events import action, correlation, event, put, rule
 from opensearchpy import OpenSearch
 
 from loader.cli.main import main
 from loader.detection.alerts import Alert
+from loader.detection.model import Condition
 from loader.detection.run import RunOptions, run_once
 from loader.notify.announce import Announcer
+from loader.notify.channel import Tools
 from loader.notify.channel_state import ChannelStates
 from loader.notify.configuration import Configuration, load_configuration
 from loader.notify.outbox import Entry, Outbox, entry_id
+from loader.notify.post import Poster
 from loader.notify.send import Sender, SendReport
-from tests.unit.notify.receivers import NOW, Answer, SettableClock, WebReceiver, alert, tools, web_receiver
+from tests.unit.notify.receivers import (
+    NOW,
+    Answer,
+    SettableClock,
+    WebReceiver,
+    alert,
+    no_aws,
+    tools,
+    web_receiver,
+)
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # The threads of senders that tests let die.
+    pytest.mark.filterwarnings("ignore:Exception in thread notify:pytest.PytestUnhandledThreadExceptionWarning"),
+]
 
 INDEX = "siem-alerts-2026.11"
 
 
 class Crash(BaseException):
-    """The process is gone."""
+    """The process is gone: no handler of errors sees it."""
 
 
 @pytest.fixture
@@ -297,6 +315,36 @@ def test_one_channel_that_does_not_answer_keeps_no_other_waiting(world: World, r
         assert world.states() == {"sent": 2}
 
 
+def test_a_receiver_that_answers_for_ever_is_left_alone(world: World, receiver: WebReceiver) -> None:
+    go_on = threading.Event()
+    with web_receiver() as slow:
+        # A byte now and then: no time-out of a socket ends that.
+        slow.during.append(lambda: go_on.wait(20))
+        second = f"  slow:\n    type: webhook\n    url: {slow.url}\n"
+        world.configure(hook(receiver, second).replace("[hook]", "[slow, hook]"))
+        sender = Sender(
+            world.client,
+            world.configuration,
+            Tools(tools(world.clock).secrets, world.clock, Poster(read_s=30), no_aws),
+            holder="me",
+            longest_pass_s=1.5,
+        )
+        world.raise_alerts(raised("a1"))
+        sender.run_pass()
+        world.raise_alerts(raised("a2"))
+        report = sender.run_pass()
+        assert "still busy" in str(report.channels["slow"].error)
+        assert [request.json["alert"]["id"] for request in receiver.requests] == ["a1", "a2"]
+        go_on.set()
+        sender.run_pass()
+        for _ in range(50):
+            if world.states() == {"sent": 4}:
+                break
+            sender.run_pass()
+            go_on.wait(0.1)
+        assert world.states() == {"sent": 4}
+
+
 def test_what_is_withdrawn_or_closed_before_it_is_sent_is_not_sent(world: World, receiver: WebReceiver) -> None:
     world.raise_alerts(raised("gone"), raised("closed"))
     world.change("gone", verdict="withdrawn")
@@ -401,6 +449,87 @@ def test_detection_that_dies_between_any_two_steps_loses_no_notification(
     assert sorted(request.json["alert"]["siem"]["evidence"][0]["id"] for request in receiver.requests) == [
         f"e{n}" for n in range(5)
     ]
+
+
+@pytest.mark.parametrize("at", ["alerts read", "some alerts written", "correlations settled"])
+def test_so_does_one_that_works_out_correlations(world: World, receiver: WebReceiver, at: str) -> None:
+    world.clock.time = NOW.replace(year=2026, month=5, day=4, hour=11)
+    brute = correlation(
+        "brute",
+        "event_count",
+        {"failed_login": LOGIN},
+        600,
+        condition=Condition(bounds={"gte": 3}),
+        group_by=("user.name",),
+    )
+    put(world.client, {f"e{n}": event(n, "ConsoleLogin") for n in range(5)})
+
+    def crash(step: str) -> None:
+        if step == at:
+            raise Crash
+
+    with pytest.raises(Crash):
+        run_once(world.client, [brute], clock=world.clock, options=detection_options(world), step=crash)
+    run_once(world.client, [brute], clock=world.clock, options=detection_options(world))
+    world.send()
+    put(world.client, {f"f{n}": event(n, "ConsoleLogin") for n in range(5)})
+    run_once(world.client, [brute], clock=world.clock, options=detection_options(world))
+    world.send()
+    assert [request.json["alert"]["siem"]["count"] for request in receiver.requests] == [5]
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SIEM_CHAOS_SENDERS", "2"))))
+def test_whatever_breaks_each_alert_arrives_and_under_one_key_only(
+    world: World, receiver: WebReceiver, seed: int
+) -> None:
+    """Senders die at any step, the receiver refuses, hangs up and asks for time; alerts keep coming."""
+    chance = random.Random(seed)
+    accepted: list[Any] = []
+
+    class Choosing(list[Answer]):
+        """The answers: what is taken is noted."""
+
+        def __bool__(self) -> bool:
+            return True
+
+        def pop(self, _: Any = 0) -> Answer:
+            answer = chance.choice([Answer(), Answer(), Answer(500), Answer(429), Answer(400)])
+            taken = answer.status == 200 or (answer.status == 500 and chance.random() < 0.5)
+            if taken:  # a server that fails may have taken the message before
+                accepted.append(receiver.requests[-1])
+            return answer
+
+    receiver.answers = Choosing()
+    expected: list[str] = []
+
+    def dying(step: str) -> None:
+        if chance.random() < 0.1:
+            raise Crash
+
+    for turn in range(14):
+        if turn < 6:
+            alerts = many(chance.choice([1, 3, 14]), chance.choice(["high", "critical"]), start=100 * turn)
+            expected += [one.id for one in alerts]
+            world.raise_alerts(*alerts)
+        world.send(name=f"sender-{turn % 2}", step=dying if turn < 10 else lambda _: None)
+        world.clock.forward(chance.choice([1, 60, 1000]))
+    receiver.answers = []
+    for _ in range(4):
+        world.clock.forward(3600)
+        world.send()
+    last = {request.headers["Idempotency-Key"]: request for request in receiver.requests}
+    assert world.states() == {"sent": len(expected)}
+    told = {entry.alert_id: entry.told for entry in world.entries()}
+    keys: dict[str, set[str]] = {}
+    final = [request for request in receiver.requests if request.headers["Idempotency-Key"] in set(told.values())]
+    for request in [*accepted, *final]:
+        body = request.json
+        ids = [body["alert"]["id"]] if "alert" in body else [one["id"] for one in body["digest"]["alerts"]]
+        for identifier in ids:
+            keys.setdefault(identifier, set()).add(request.headers["Idempotency-Key"])
+    assert sorted(keys) == sorted(expected)
+    assert all(len(found) == 1 for found in keys.values())
+    assert set(told.values()) <= set(last)
 
 
 def test_nothing_is_remembered_as_examined_when_it_cannot_be_noted(world: World, receiver: WebReceiver) -> None:

@@ -31,7 +31,7 @@ def test_a_call_stops_in_time_and_keeps_some_for_sending(monkeypatch: pytest.Mon
     class Detector:
         def run(self, *, holder: str, stop: Callable[[], bool], stop_sending: Callable[[], bool]) -> dict[str, Any]:
             assert holder == "lambda:siem-detect"
-            for left in (120_000, 43_000, 41_000, 21_000, 19_000):
+            for left in (120_000, 43_000, 41_000, 31_000, 29_000):
                 context.left = left
                 seen.append((left, stop(), stop_sending()))
             return {"examined": 1}
@@ -42,8 +42,8 @@ def test_a_call_stops_in_time_and_keeps_some_for_sending(monkeypatch: pytest.Mon
         (120_000, False, False),
         (43_000, False, False),
         (41_000, True, False),
-        (21_000, True, False),
-        (19_000, True, True),
+        (31_000, True, False),
+        (29_000, True, True),
     ]
 
 

@@ -60,6 +60,7 @@ def test_a_webhook_is_signed_and_carries_its_key(receiver: WebReceiver) -> None:
     assert body["facts"]["Who"] == "mallory (arn:aws:iam::123456789012:user/mallory)"
     assert body["runbook"] == "siem alerts show a1; was it planned?"
     assert body["command"] == "siem alerts show a1"
+    assert body["facts"]["When (events)"] == "2026-11-26 02:58:00 to 02:59:00 UTC"
     assert body["link"] == LINK
 
 
@@ -170,7 +171,7 @@ def test_slack_is_sent_blocks_and_has_to_be_slack(receiver: WebReceiver) -> None
     assert "What to do: siem alerts show a1; was it planned?" in [
         block["text"]["text"] for block in body["blocks"] if block["type"] == "section" and "text" in block
     ]
-    assert f"<{LINK}|Open the events in Discover>" in str(body)
+    assert f"<{LINK}|Open in Discover>" in str(body)
     receiver.answer = Answer(200, b"<html>a captive portal</html>")
     with pytest.raises(SendError, match="not Slack"):
         channel.send(message())
@@ -228,7 +229,7 @@ def test_what_an_attacker_wrote_is_never_markup_in_slack(text: str) -> None:
         assert len(body["blocks"]) <= 50
         for kind, shown in texts(body["blocks"]):
             if kind == "mrkdwn":
-                assert shown == f"<{LINK}|Open the events in Discover>".replace("&", "&amp;")
+                assert shown == f"<{LINK}|Open in Discover>".replace("&", "&amp;")
                 continue
             assert not set("<>") & set(shown)
             assert "://" not in shown
@@ -271,7 +272,9 @@ def test_a_digest_names_the_count_the_worst_and_the_way_to_all(receiver: WebRece
     assert found.subject == "CRITICAL: 500 alerts: 3 critical, 497 medium (account 123456789012)"
     assert found.lines[0] == "3 x critical: Trail stopped"
     assert "7 more wait" in found.text
+    assert "2026-11-26 02:58:00 critical: Trail stopped, mallory from 203.0.113.9 (c0)" in found.lines
     assert "and 490 more alerts" in found.lines
+    assert digest_message(worst, key="d", link=None).lines[0].endswith("(c0)")  # each is named: no sums
     assert found.command == "siem alerts list --since 2026-11-26T02:58:00.000Z --limit 500"
     assert len(found.data["digest"]["alerts"]) == 500
     assert len(found.plain()) < 6000

@@ -148,7 +148,7 @@ def test_a_letter_arrives_in_two_forms_with_the_key_as_its_id(mailbox: Mailbox, 
     plain, rich = letter.get_body(("plain",)), letter.get_body(("html",))
     assert plain is not None
     assert rich is not None
-    assert "Who        mallory (arn:aws:iam::123456789012:user/mallory)" in plain.get_content()
+    assert "Who            mallory (arn:aws:iam::123456789012:user/mallory)" in plain.get_content()
     assert f'<a href="{LINK.replace("&", "&amp;")}">' in rich.get_content()
     channel(port).send(message(alert(verdict="withdrawn"), about="key-1"))
     assert mailbox.letters[1][1]["In-Reply-To"] == "<key-1@example.com>"

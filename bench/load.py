@@ -31,7 +31,7 @@ from processor import processor_seconds
 
 from loader.clock import SystemClock
 from loader.config import Settings
-from loader.index.bulk import Item
+from loader.index.bulk import Item, bulk_body
 from loader.index.client import make_client
 from loader.index.templates import apply, plan, read_templates
 from loader.ingest.assemble import assemble, aws_client, message_handler
@@ -103,16 +103,16 @@ class Bench:
                 index = CLOUDTRAIL.index(made.day)
                 items.append(Item(place, record, index, made.id, made.body, identity=made.identity))
             hinter.mark(items, [edge for record in part for edge in edges_of(record)])
-            lines: list[bytes] = []
+            batch: list[Item] = []
             size = 0
             for item in items:
-                lines.append(item.lines())
-                size += len(lines[-1])
+                batch.append(item)
+                size += len(item.body) + 100
                 if size >= self.settings.bulk_max_bytes:
-                    self.bodies.append(b"".join(lines))
-                    lines, size = [], 0
-            if lines:
-                self.bodies.append(b"".join(lines))
+                    self.bodies.append(bulk_body(batch))
+                    batch, size = [], 0
+            if batch:
+                self.bodies.append(bulk_body(batch))
         self.keys = [_KEY.format(number) for number in range(files)]
 
     def empty(self) -> None:

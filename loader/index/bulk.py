@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +54,17 @@ class Item(Struct, gc=False):
     #: How often the connection was lost while this item was sent alone.
     losses: int = 0
 
-    def lines(self) -> bytes:
-        """Return action and document as two lines of a bulk body. Index names and ids are ours, and need no escapes."""
-        return b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (self.index.encode(), self.id.encode(), self.body)
+
+def bulk_body(items: Iterable[Item]) -> bytes:
+    """Return the body of a ``_bulk`` request. Index names and ids are ours, and need no escapes.
+
+    Documents are copied once: joining a line made of each takes seven times as long.
+    """
+    lines: list[bytes] = []
+    for item in items:
+        lines += (b'{"create":{"_index":"%b","_id":"%b"}}' % (item.index.encode(), item.id.encode()), item.body)
+    lines.append(b"")
+    return b"\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ class BulkWriter:
 
     def _send(self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None]) -> tuple[list[int], str]:
         """Send ``chosen`` items once. Return those to be sent again, and why."""
-        body = b"".join([items[position].lines() for position in chosen])
+        body = bulk_body([items[position] for position in chosen])
         try:
             answer = self._client.transport.perform_request(
                 "POST", _BULK_PATH, params=dict(_PARAMS), headers=dict(_HEADERS), body=body

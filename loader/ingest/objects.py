@@ -43,7 +43,7 @@ class SuspiciousRejectionsError(SiemError):
 
 #: Records that are looked at together, before anything is made of them: so many, or so many bytes.
 _TOGETHER = 4096
-_TOGETHER_BYTES = 4 * 2**20
+_TOGETHER_BYTES = 2**20
 #: Sessions that were handed out are written at the latest when so many wait.
 _EDGES_WAITING = 1024
 

@@ -132,6 +132,7 @@ def _nested(depth: int) -> bytes:
     return b'{"a":' * depth + b"1" + b"}" * depth
 
 
+_GONE = "**the node is gone**"
 #: In this order: the last ones may end the node.
 _HURTFUL: list[tuple[str, bytes]] = [
     ("a value of 40,000 characters", json.dumps({"v": "x" * 40_000}).encode()),
@@ -155,14 +156,18 @@ def safety(client: OpenSearch) -> dict[str, dict[str, str]]:
     answers: dict[str, dict[str, str]] = {what: {} for what, _ in _HURTFUL}
     makers: dict[str, Callable[[bytes], bytes]] = {"leaves": _document, "both": _document, "flat": _as_it_is}
     for form, make in makers.items():
-        index = create_index(client, form)
+        index, alive = create_index(client, form), True
         for what, payload in _HURTFUL:
             try:
                 body = make(payload)
             except RecordError as error:
                 answers[what][form] = f"dead letter ({error.kind})"
                 continue
-            answers[what][form] = _send(client, index, body)
+            if alive:
+                answers[what][form] = _send(client, index, body)
+                alive = answers[what][form] != _GONE
+            else:
+                answers[what][form] = "(gone already)"
     return answers
 
 
@@ -182,7 +187,7 @@ def _send(client: OpenSearch, index: str, body: bytes) -> str:
             "POST", f"/{index}/_doc", headers={"content-type": "application/json"}, body=body
         )
     except NodeGoneError:
-        return "**the node is gone**"
+        return _GONE
     except TransportError as error:
         return f"rejected ({error.error})"
     return "taken"

@@ -119,10 +119,15 @@ def _print_existing(drifts: list[IndexDrift]) -> None:
         if drift.added:
             console().print(f"{drift.index}: new fields {', '.join(drift.added)}", markup=False)
         for refusal in drift.refusals:
+            have, want = _shown(refusal.have), _shown(refusal.want)
             console().print(
-                f"{drift.index}: {refusal.path} is {refusal.have}, should be {refusal.want}. {refusal.how}",
+                f"{drift.index}: {refusal.path} is {have}, should be {want}. {refusal.how}",
                 markup=False,
             )
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is None else str(value)
 
 
 def _print_lifecycle(lifecycle: LifecyclePlan) -> None:

@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
 
 from loader.cli.main import main
+from loader.clock import SystemClock
+from loader.errors import ConfigError
 from loader.local.aws import CREDENTIALS
 from tests.unit.logtypes.samples import real_files, real_records
 
@@ -170,3 +172,35 @@ def test_files_as_people_keep_them_are_loaded(siem: Run, templates: OpenSearch, 
     assert (counts["indexed"], counts["balanced"]) == (len(records), True)
     templates.indices.refresh(index="log-aws-*")
     assert templates.count(index="log-aws-cloudtrail-*")["count"] == len(records)
+
+
+def test_retention_shows_first_and_deletes_when_told_to(siem: Run, templates: OpenSearch) -> None:
+    today = f"log-aws-cloudtrail-{SystemClock().now():%Y.%m.%d}"
+    for name in ("log-aws-cloudtrail-2019.01.01", today, "log-aws-cloudtrail-misdated", "log-of-somebody-2019.01.01"):
+        templates.indices.create(index=name)
+    shown = as_json(siem("mappings", "retention", "--json"))
+    assert (shown["would_delete"], shown["deleted"]) == (["log-aws-cloudtrail-2019.01.01"], [])
+    assert shown["refused"] == ["log-aws-cloudtrail-misdated"]
+    assert "Next: the same with --delete" in siem("mappings", "retention").stdout
+    assert len(templates.indices.get(index="log-*")) == 4
+    assert as_json(siem("mappings", "retention", "--delete", "--json"))["deleted"] == ["log-aws-cloudtrail-2019.01.01"]
+    assert len(templates.indices.get(index="log-*")) == 3
+
+
+def test_retention_does_not_delete_everything_by_a_wrong_clock(siem: Run, templates: OpenSearch) -> None:
+    templates.indices.create(index="log-aws-cloudtrail-2019.01.01")
+    refused = siem("mappings", "retention", "--delete")
+    assert isinstance(refused.exception, ConfigError)
+    assert "all 1 dated indices would be deleted" in str(refused.exception)
+    assert templates.indices.exists(index="log-aws-cloudtrail-2019.01.01")
+    assert as_json(siem("mappings", "retention", "--delete", "--everything", "--json"))["deleted"]
+
+
+def test_an_index_made_before_the_leaves_were_stored_is_named(siem: Run, templates: OpenSearch) -> None:
+    excluded = {"mappings": {"_source": {"excludes": ["aws.cloudtrail.leaves"]}}}
+    templates.indices.create(index="log-aws-cloudtrail-2026.11.01", body=excluded)
+    result = siem("mappings", "plan")
+    assert result.exit_code == 1
+    assert "log-aws-cloudtrail-2026.11.01: [_source] is {'excludes': ['aws.cloudtrail.leaves']}, should be absent." in (
+        result.stdout.replace("\n", " ")
+    )

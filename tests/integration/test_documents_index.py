@@ -147,9 +147,14 @@ def _is_text(raw: bytes) -> bool:
     return True
 
 
+others = st.sampled_from(
+    ["userIdentity", "tlsDetails", "resources", "addendum", "errorCode", "readOnly", "sourceIPAddress", "brandNew"]
+)
+
+
 @settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(payloads, values), min_size=1, max_size=80))
-def test_any_json_in_any_payload_is_taken_and_found_again(
+@given(st.lists(st.tuples(payloads | others, values), min_size=1, max_size=80))
+def test_any_json_in_any_place_is_taken_and_found_again(
     hypothesis_index: tuple[OpenSearch, str], found: list[tuple[str, Any]]
 ) -> None:
     client, url = hypothesis_index

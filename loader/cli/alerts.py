@@ -96,6 +96,8 @@ def show_command(identifier: str, as_json: bool) -> None:
         ("account", "cloud.account.id"),
         ("region", "cloud.region"),
         ("technique", "threat.technique.id"),
+        ("events", "siem.count"),
+        ("folded in", "siem.suppressed"),
         ("status", "siem.status"),
         ("set by", "siem.status_by"),
         ("note", "siem.status_note"),

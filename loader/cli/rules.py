@@ -77,9 +77,7 @@ def check_command(folders: tuple[Path, ...], variables: Path | None, foreign: bo
         print_json({"rules": len(rules.rules) + len(rules.correlations), "problems": [_plain(one) for one in problems]})
     else:
         if problems:
-            rows = [
-                (problem.severity, shown_path(problem.where), problem.code, problem.message) for problem in problems
-            ]
+            rows = [(problem.severity, shown_path(problem.where), problem.code, _why(problem)) for problem in problems]
             console().print(table(None, ["", "where", "what", "why"], rows))
         console().print(
             f"{len(rules.rules)} rules, {len(rules.correlations)} correlations, {len(rules.filters)} filters:"
@@ -90,12 +88,17 @@ def check_command(folders: tuple[Path, ...], variables: Path | None, foreign: bo
         raise click.exceptions.Exit(1)
 
 
+def _why(problem: Problem) -> str:
+    return f"{problem.message}. {problem.hint}" if problem.hint else problem.message
+
+
 def _plain(problem: Problem) -> dict[str, object]:
     return {
         "where": problem.where,
         "severity": problem.severity,
         "code": problem.code,
         "message": problem.message,
+        **({"hint": problem.hint} if problem.hint else {}),
     }
 
 
@@ -230,7 +233,7 @@ def _say_waiting(pack: Pack) -> None:
 
 def _say_problems(pack: Pack) -> None:
     for problem in pack.problems:
-        error_console().print(f"{shown_path(problem.where)}: {problem.severity}: {problem.message}", markup=False)
+        error_console().print(f"{shown_path(problem.where)}: {problem.severity}: {_why(problem)}", markup=False)
     if pack.errors:
         raise click.exceptions.Exit(1)
 

@@ -69,6 +69,7 @@ def _print_detection(screen: Console, detection: DetectionHealth) -> None:
         ("rules run", detection.rules),
         ("rules failing", len(detection.errors)),
         ("rules waiting for data", len(detection.not_run)),
+        ("rules that learn", len(detection.learning)),
         ("lease", detection.holder if detection.held_until else "nobody holds it"),
     ]
     screen.print(table("Detection", ["", ""], rows))
@@ -79,6 +80,13 @@ def _print_detection(screen: Console, detection: DetectionHealth) -> None:
         ]
         screen.print()
         screen.print(table("Rules that fail", ["rule", "file", "since", "why"], failing))
+    if detection.exceptions:
+        taken = [
+            (name, entry["events"], entry["since"], entry["last"])
+            for name, entry in sorted(detection.exceptions.items(), key=lambda item: -item[1]["events"])[:_SHOWN]
+        ]
+        screen.print()
+        screen.print(table("Exceptions", ["filter", "events taken out", "since", "last"], taken, right=[1]))
     if detection.gaps:
         gaps = [(gap["where"], gap["from"], gap["to"]) for gap in detection.gaps]
         screen.print()

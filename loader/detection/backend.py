@@ -90,6 +90,8 @@ class SiemBackend(Backend):
         self._schema: Schema | None = None
         #: Document fields and payload paths the rule converted last looks at.
         self.looked_at: dict[str, None] = {}
+        #: What is converted is only a part of a rule (a filter): it may match every event, the rule does not.
+        self.partial = False
 
     # --- a rule ------------------------------------------------------------------------------------------------
 
@@ -122,7 +124,7 @@ class SiemBackend(Backend):
     def finish_query(self, rule: SigmaRule | SigmaCorrelationRule, query: Any, state: ConversionState) -> Any:
         """Refuse what would match every event or has more clauses than a server takes."""
         clause = cast(Clause, query)
-        if clause.upper == MATCH_ALL:
+        if clause.upper == MATCH_ALL and not self.partial:
             raise UnsupportedError(
                 f"{self.engine} would have to return every event: the condition has no part it can search for",
                 hint="Add a condition the index can answer, such as eventSource or eventName.",

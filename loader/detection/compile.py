@@ -243,6 +243,7 @@ class _Compiler:
             for name, detection in parsed.detection.detections.items():
                 locate(detection, wanted["detection"][name], self._lines(rule, section, name))
             correct_encodings(parsed)
+            self.backend.partial = section == "filter"
             clauses = self.backend.convert_rule(parsed, "clause")
         except UnsupportedError as error:
             line = error.line or self.rules.line(rule, section)

@@ -61,6 +61,20 @@ def read_cycle(client: OpenSearch) -> dict[str, Any] | None:
     return found
 
 
+def add_up(before: Mapping[str, Any], report: RunReport, now: str) -> dict[str, Any]:
+    """Return what each exception (by its name) has taken out since it first did: rules' events, and when it did last.
+
+    A figure, not an account: what is examined again after a crash counts again.
+    """
+    found = {name: dict(entry) for name, entry in before.items()}
+    for by_filter in report.filtered_by.values():
+        for name, events in by_filter.items():
+            entry = found.setdefault(name, {"events": 0, "since": now})
+            entry["events"] += events
+            entry["last"] = now
+    return found
+
+
 def expired(filters: tuple[Filter, ...], today: date) -> list[Filter]:
     """Return the exceptions that have expired. They still hold: an exception that ends by itself would flood people."""
     found = []
@@ -109,6 +123,7 @@ def _document(report: RunReport, pack: Pack, before: Mapping[str, Any], *, clock
             "errors": errors,
             "not_run": [{"rule": one.rule.name, "why": one.reason} for one in pack.waiting],
             "learning": report.learning,
+            "exceptions": add_up(before.get("report", {}).get("exceptions", {}), report, rfc3339(now)),
             "unreadable": list(report.unreadable),
             "notes": report.notes,
             "expired_filters": [

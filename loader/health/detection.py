@@ -43,6 +43,10 @@ class DetectionHealth:
     not_run: list[dict[str, Any]] = field(default_factory=list)
     expired_filters: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    #: What exceptions have taken out, by name: events, since, last.
+    exceptions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: What was not raised in the last cycle because too little of a baseline is known, by rule.
+    learning: dict[str, int] = field(default_factory=dict)
 
     @property
     def stalled(self) -> bool:
@@ -86,6 +90,8 @@ def read_detection(client: OpenSearch, *, clock: Clock) -> DetectionHealth:
     found.not_run = report.get("not_run", [])
     found.expired_filters = report.get("expired_filters", [])
     found.unreadable = report.get("unreadable", [])
+    found.exceptions = report.get("exceptions", {})
+    found.learning = report.get("learning", {})
     _read_coverage(client, found, report.get("patterns", []), frozenset(report.get("uuids", [])))
     return found
 

@@ -16,6 +16,8 @@ class DetectionMetrics:
         registry = self.registry = CollectorRegistry()
         self._cycles = Counter("siem_detection_cycles", "Cycles that this process ran", registry=registry)
         self._alerts = Counter("siem_alerts", "Alerts that this process raised", ["level"], registry=registry)
+        self._folded = Counter("siem_folded", "Triggers folded into alerts raised before", registry=registry)
+        self._excepted = Counter("siem_excepted", "Events that exceptions took out", ["filter"], registry=registry)
         self._gauges = {
             name: Gauge(f"siem_{name}", text, registry=registry)
             for name, text in {
@@ -25,6 +27,7 @@ class DetectionMetrics:
                 "detection_gap_documents": "Documents in gaps that were passed over",
                 "detection_rules_failing": "Rules that failed in the last cycle",
                 "detection_rules_waiting": "Rules that lack a list or a database",
+                "detection_rules_learning": "Rules that passed something over: too little of a baseline is known",
                 "detection_filters_expired": "Exceptions that have expired",
                 "outbox_oldest_seconds": "Age of the oldest notification that waits",
             }.items()
@@ -36,6 +39,10 @@ class DetectionMetrics:
         """Count a cycle."""
         self._cycles.inc()
         self._gauges["detection_cycle_seconds"].set(report.seconds)
+        self._folded.inc(report.folded)
+        for by_filter in report.filtered_by.values():
+            for name, events in by_filter.items():
+                self._excepted.labels(name).inc(events)
         for count in report.rules:
             if count.alerts_new:
                 self._alerts.labels(count.level).inc(count.alerts_new)
@@ -48,6 +55,7 @@ class DetectionMetrics:
             "detection_gap_documents": detection.gap_documents,
             "detection_rules_failing": len(detection.errors),
             "detection_rules_waiting": len(detection.not_run),
+            "detection_rules_learning": len(detection.learning),
             "detection_filters_expired": len(detection.expired_filters),
             "outbox_oldest_seconds": outbox.oldest_seconds or 0,
         }.items():

@@ -30,9 +30,9 @@ from scenario_world import (
 
 from loader.detection.run import RunOptions
 
-pytestmark = pytest.mark.integration
-
 _MANY = int(os.environ.get("SIEM_CHAOS_SCHEDULES", "0"))
+# A large schedule is some thousand searches: minutes on a busy machine.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600 if _MANY else 300)]
 _FIRST = int(os.environ.get("SIEM_CHAOS_SEED", "1"))
 _SEEDS = range(_FIRST, _FIRST + (_MANY or 2))
 _EVENTS = 600 if _MANY else 150

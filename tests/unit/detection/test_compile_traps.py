@@ -465,3 +465,14 @@ def test_filters_are_added_and_can_be_told_apart(tmp_path: Path) -> None:
     assert [one.filter.title for one in first.filters] == ["build account"]
     assert evaluate.fires(second, event)
     assert second.unfiltered is None
+
+
+def test_a_filter_that_only_the_event_can_tell_needs_nothing_to_search_for(tmp_path: Path) -> None:
+    rule = {"title": "t", "name": "r", "logsource": LOGSOURCE, "detection": {"s": {"eventName": "e"}, "condition": "s"}}
+    body = {"rules": ["r"], "f": {"userIdentity.userName|re": "^(?!root)admin"}, "condition": "not f"}
+    pack = pack_of(tmp_path, rule, {"title": "f", "logsource": LOGSOURCE, "filter": body})
+    assert not pack.errors
+    (compiled,) = pack.rules
+    source = doc(event__action="e", aws__cloudtrail__user_identity__user_name="admin2")
+    assert not evaluate.fires(compiled, source)
+    assert evaluate.fires(compiled, doc(event__action="e", aws__cloudtrail__user_identity__user_name="eve"))

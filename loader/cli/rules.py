@@ -19,7 +19,7 @@ from loader.clock import SystemClock
 from loader.detection.compile import Pack, compile_rules
 from loader.detection.lint import check
 from loader.detection.load import load_rules
-from loader.detection.model import CompiledRule, Problem, Rule
+from loader.detection.model import CompiledCorrelation, CompiledRule, Problem, Rule
 from loader.detection.offline import correlation_fires, count_alerts, triggers
 from loader.detection.testing import Located, Unreadable, read_files, run_tests
 from loader.errors import RuleError
@@ -196,7 +196,10 @@ def _match(rule: Rule, found: Located) -> dict[str, object]:
 @rules_option
 @variables_option
 def compile_command(names: tuple[str, ...], folders: tuple[Path, ...], variables: Path | None) -> None:
-    """Print the query each rule compiles to, as JSON. NAMES are rule names, ids or files; all rules without any.
+    """Print what each rule compiles to, as JSON, one a line. NAMES are rule names, ids or files; all without any.
+
+    A rule is its query (and what must be verified on the document besides), a correlation its condition and the rules
+    below it.
 
     Ends with exit code 1 if a rule cannot be compiled; it says file, line, engine and reason.
     """
@@ -207,21 +210,31 @@ def compile_command(names: tuple[str, ...], folders: tuple[Path, ...], variables
     if missing := wanted - {name for entry in chosen for name in (entry.rule.name, entry.rule.uuid)}:
         raise RuleError(f"no such rule: {', '.join(sorted(missing))}", hint="siem rules list")
     for entry in chosen:
-        print_json(
-            {
-                "rule": entry.rule.name,
-                "id": entry.rule.uuid,
-                "index": entry.index,
-                "query": entry.query,
-                "verify": entry.verify,
-                "content_hash": entry.rule.content_hash,
-            }
-        )
+        print_json(_compiled(entry))
     _say_problems(pack)
 
 
-def _chosen(pack: Pack, wanted: set[str]) -> Iterable[CompiledRule]:
-    for entry in (*pack.rules, *pack.base_rules):
+def _compiled(entry: CompiledRule | CompiledCorrelation) -> dict[str, object]:
+    known: dict[str, object] = {"rule": entry.rule.name, "id": entry.rule.uuid, "content_hash": entry.rule.content_hash}
+    if isinstance(entry, CompiledRule):
+        return known | {"index": entry.index, "query": entry.query, "verify": entry.verify}
+    return known | {
+        "correlation": entry.type,
+        "group_by": entry.group_by,
+        "aliases": entry.aliases,
+        "seconds": entry.seconds,
+        "condition": {
+            name: value
+            for name in ("bounds", "fields", "percentile", "expression")
+            if (value := getattr(entry.condition, name))
+        },
+        "rules": {reference: _compiled(below) for reference, below in entry.rules.items()},
+    }
+
+
+def _chosen(pack: Pack, wanted: set[str]) -> Iterable[CompiledRule | CompiledCorrelation]:
+    entries: tuple[CompiledRule | CompiledCorrelation, ...] = (*pack.rules, *pack.base_rules, *pack.correlations)
+    for entry in entries:
         if not wanted or wanted & {entry.rule.name, entry.rule.uuid}:
             yield entry
 

@@ -23,7 +23,8 @@ from loader.detection.model import CompiledCorrelation, CompiledRule
 
 from .conftest import INGESTED
 
-pytestmark = pytest.mark.integration
+# A thousand searches: more than the usual five minutes on a busy machine.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 def rendered(monitor: dict[str, Any], period_end: int) -> dict[str, Any]:

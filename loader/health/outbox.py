@@ -88,7 +88,7 @@ def read_outbox(client: OpenSearch, *, clock: Clock) -> OutboxHealth:
     }
     found = OutboxHealth()
     try:
-        client.indices.refresh(index=PATTERN, params=_LENIENT)
+        client.indices.refresh(index=f"{PATTERN},{CHANNELS_INDEX}", params=_LENIENT)
         answer = client.search(index=PATTERN, body=body, params=_LENIENT).get("aggregations", {})
         states = client.search(index=CHANNELS_INDEX, body={"size": 1000}, params=_LENIENT)["hits"]["hits"]
     except TransportError as error:

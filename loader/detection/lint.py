@@ -133,6 +133,10 @@ def _detection(rules: RuleSet, rule: Rule) -> Iterator[Problem]:
     for name, body in detection.items():
         if name in ("condition", "timeframe"):
             continue
+        if not isinstance(name, str):
+            message = f"YAML reads a name in the detection as {name!r}, not as text: on, off, yes and no are such names"
+            yield _problem(rules, rule, "detection", message, "detection")
+            continue
         if not _is_named(name, conditions):
             yield _problem(
                 rules, rule, "unused", f"the condition does not use {name}", "detection", name, severity="warning"

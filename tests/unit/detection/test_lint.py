@@ -154,3 +154,15 @@ def test_our_own_rules_are_clean_and_pass_their_tests() -> None:
     assert [problem for problem in problems if problem.severity == "error"] == []
     assert [(result.rule.name, result.failures) for result in run_tests(pack) if not result.passed] == []
     assert len(pack.rules) >= 6
+
+
+def test_a_name_that_yaml_reads_as_no_text_is_told(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "    condition: selection", "    off:\n        eventName: x\n    condition: selection and not off"
+    )
+    assert "detection" in {code for _, code in lint(tmp_path, text)}
+
+
+def test_text_of_the_template_is_told(tmp_path: Path) -> None:
+    text = GOOD.replace("description: d", "description: 'What happened, and why an intruder wants it: …'")
+    assert "template" in {code for _, code in lint(tmp_path, text)}

@@ -40,7 +40,7 @@ _ROUTE_KEYS = ("levels", "rules", "tags", "accounts", "historic", "channels")
 class Rate:
     """At most ``messages`` within ``period``; what is more becomes a digest."""
 
-    messages: int = 20
+    messages: int = 10
     period: timedelta = timedelta(minutes=10)
 
 

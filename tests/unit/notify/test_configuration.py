@@ -67,7 +67,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert (oncall.rate.messages, oncall.rate.period.total_seconds()) == (5, 600)
     assert oncall.give_up_after.total_seconds() == 2 * 86400
     assert oncall.options["routing_key"] == Secret("secretsmanager:siem/pagerduty#routing_key")
-    assert (mail.options["port"], mail.options["tls"], mail.rate.messages) == (587, "starttls", 20)
+    assert (mail.options["port"], mail.options["tls"], mail.rate.messages) == (587, "starttls", 10)
     assert found.routes[0].levels == {"critical", "high"}
     assert found.routes[1].levels == {"medium", "high", "critical"}
     assert found.routes[1].historic

@@ -18,7 +18,7 @@ from loader.detection.lease import Lease
 from loader.detection.model import CompiledCorrelation, CompiledRule
 from loader.detection.report import RunReport
 from loader.detection.run import RunOptions, Step, run_once
-from loader.errors import ClusterError
+from loader.errors import ClusterError, RuleError
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +52,25 @@ def run_forever(
 ) -> None:
     """Run cycles until ``stop`` is set. ``rules`` is asked before each, so that changed files are noticed.
 
-    A cycle that fails because of the cluster is logged; the next one examines what it did not.
+    A cycle that fails because of the cluster is logged; the next one examines what it did not. Rules that cannot be
+    read, in the middle of an edit for example, are logged, and those that were read last go on.
+
+    Raises:
+        RuleError: the rules cannot be read at the start.
     """
     schedule = schedule or Schedule()
+    read: Sequence[CompiledRule | CompiledCorrelation] | None = None
     lease = Lease(client, name=LEASE, holder=holder or holder_name(), clock=clock, duration=schedule.lease)
     while not stop.is_set():
         began = clock.monotonic()
         try:
-            report = leased_run(client, rules(), lease=lease, clock=clock, options=options)
+            try:
+                read = rules()
+            except RuleError as error:
+                if read is None:
+                    raise
+                log.error("the rules cannot be read; those that were read last go on", extra={"error": str(error)})
+            report = leased_run(client, read, lease=lease, clock=clock, options=options)
             if report is None:
                 log.info("another scheduler holds the lease", extra={"holder": lease.held_by})
             else:

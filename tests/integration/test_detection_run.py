@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ from detection_events import (
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
 
-from loader.detection.model import Condition, Suppression
-from loader.detection.run import RunOptions, run_once
+from loader.detection.model import CompiledCorrelation, CompiledRule, Condition, Suppression
+from loader.detection.run import RunOptions, RunReport, run_once
+from loader.detection.schedule import Schedule, run_forever
+from loader.errors import RuleError
 
 pytestmark = pytest.mark.integration
 
@@ -68,6 +71,33 @@ def test_an_alert_is_an_ecs_signal(templates: OpenSearch, clock: SettableClock) 
     assert alert["siem"]["evidence"] == [
         {"index": "log-aws-cloudtrail-2026.05.04", "id": "e1", "timestamp": "2026-05-04T10:00:00.000Z"}
     ]
+
+
+def test_rules_that_cannot_be_read_leave_the_last_ones_running(templates: OpenSearch, clock: SettableClock) -> None:
+    stop, reports = Event(), list[RunReport]()
+    answers: list[Sequence[CompiledRule | CompiledCorrelation] | RuleError] = [[LOGIN], RuleError("half an edit"), []]
+
+    def rules() -> Sequence[CompiledRule | CompiledCorrelation]:
+        answer = answers.pop(0)
+        if isinstance(answer, RuleError):
+            put(templates, {"e1": event(0, "ConsoleLogin")})
+            raise answer
+        return answer
+
+    def see(report: RunReport) -> None:
+        reports.append(report)
+        if not answers:
+            stop.set()
+
+    schedule = Schedule(interval=timedelta(0))
+    run_forever(templates, rules, clock=clock, stop=stop, schedule=schedule, on_report=see)
+    assert [[count.alerts_new for count in report.rules] for report in reports] == [[0], [1], []]
+
+    def none() -> Sequence[CompiledRule | CompiledCorrelation]:
+        raise RuleError("no rules at all")
+
+    with pytest.raises(RuleError, match="no rules at all"):
+        run_forever(templates, none, clock=clock, stop=Event(), schedule=schedule)
 
 
 def test_one_broken_rule_stops_no_other_and_is_an_alert_of_its_own(templates: OpenSearch, clock: SettableClock) -> None:

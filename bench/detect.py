@@ -59,6 +59,7 @@ _TIME, _INGESTED = b"2001-02-03T04:05:06Z", b"2001-02-03T04:10:06Z"
 _EVENT_ID, _REQUEST_ID = b"eeeeeeee-eeee-4eee-8eee-eeeeeeeeeeee", b"aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 #: Calls of generated records that change something, and how many of them are left in.
 _CHANGING, _CHANGES = (b"PutRolePolicy", b"RunInstances", b"CreateLogStream"), 0.02
+_AGENTS = ("aws-cli/2.13.5 Python/3.11.4 Linux/5.10.0", "Boto3/1.28.20 md/Botocore#1.31.20", "aws-sdk-go/1.44.122")
 _END = datetime(2026, 5, 20, 12, tzinfo=timezone.utc)
 
 Node = CompiledRule | CompiledCorrelation
@@ -90,8 +91,8 @@ class Figure:
 class Documents:
     """Documents without end, made by filling in templates."""
 
-    def __init__(self, attacks: float) -> None:
-        self._dice = random.Random(7)
+    def __init__(self, attacks: float, seed: int = 7) -> None:
+        self._dice = random.Random(seed)
         self._attacks = attacks
         self._usual = [_template(raw) for raw in self._everyday()]
         self._attack = [_template(raw) for raw in _real()]
@@ -101,7 +102,12 @@ class Documents:
         """Yield generated records, but few of those that change something: in real trails they are a small part."""
         for raw in records(_POOL, days=1):
             if self._dice.random() < _CHANGES or not any(name in raw for name in _CHANGING):
-                yield raw
+                record = orjson.loads(raw)
+                # Everybody keeps to one place and one program: else each key has a hundred addresses an hour.
+                who = sum(record["userIdentity"]["arn"].encode())
+                record["sourceIPAddress"] = f"203.0.113.{who % 250}"
+                record["userAgent"] = _AGENTS[who % len(_AGENTS)]
+                yield orjson.dumps(record)
 
     def lines(self, count: int, start: datetime, days: float) -> Iterator[bytes]:
         """Yield ``count`` bulk actions with their documents, in the order of time from ``start``."""
@@ -193,7 +199,8 @@ class Bench:
         self.client = client
         self.options = options
         self.figures: list[Figure] = []
-        self.documents = Documents(options.attacks)
+        # Another seed for a server that holds some: ids must not come again.
+        self.documents = Documents(options.attacks, seed=time.time_ns() if options.reuse else 7)
         self.minutes = 0
         self.rules: list[Node] = []
         self.there = 0

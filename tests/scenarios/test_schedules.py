@@ -106,6 +106,15 @@ def _one_pass(client: OpenSearch, world: World, options: RunOptions, rules: tupl
     return alerts(client)
 
 
+def _told(some: dict, others: dict) -> list[str]:
+    """Return those alerts that the others have not, in short: what a failure shows first."""
+    return [
+        f"{alert['rule']['id']} {alert['@timestamp']} {alert['siem']['group_key']}: {alert['message']}"
+        for key, alert in some.items()
+        if others.get(key) != alert
+    ]
+
+
 @pytest.mark.parametrize("seed", _SEEDS)
 def test_monotone_rules_under_any_delay(templates: OpenSearch, seed: int) -> None:
     world = World(seed, _EVENTS, longest_delay=DAY)
@@ -117,6 +126,7 @@ def test_monotone_rules_under_any_delay(templates: OpenSearch, seed: int) -> Non
     assert Counter(alert["rule"]["id"] for alert in lived.values()) == Counter(
         alert["rule"]["id"] for alert in expected.values()
     )
+    assert _told(lived, expected) == _told(expected, lived)
     assert lived == expected
     assert {alert["rule"]["id"] for alert in expected.values()} >= {"make", "use_folded", "count"}
 
@@ -130,6 +140,7 @@ def test_rules_that_wait_under_delays_they_wait_for(templates: OpenSearch, seed:
     lived = alerts(templates)
     assert not [alert for alert in lived.values() if "verdict" in alert["siem"]], "nothing had to be withdrawn"
     expected = _one_pass(templates, world, options, WAITING)
+    assert _told(lived, expected) == _told(expected, lived)
     assert lived == expected
     assert expected
 
@@ -142,5 +153,6 @@ def test_rules_that_wait_withdraw_what_later_events_refute(templates: OpenSearch
     lived = alerts(templates)
     expected = _one_pass(templates, world, options, WAITING)
     standing = {key: alert for key, alert in lived.items() if alert["siem"].get("verdict") != "withdrawn"}
+    assert _told(standing, expected) == _told(expected, standing)
     assert standing == expected
     assert all(alert["siem"]["status"] == "open" for alert in lived.values()), "only people close alerts"

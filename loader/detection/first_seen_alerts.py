@@ -62,6 +62,9 @@ class FirstSeenAlerts(FoldedAlerts):
         #: What the matches noted since the last settling add, and when they were, by group.
         self._added: dict[Group, Seen] = {}
         self._moments: dict[Group, set[int]] = defaultdict(set)
+        #: What was new when a group was first read, kept until the settling is done: somebody with a later limit may
+        #: have judged by more meanwhile, and our older view may have come after theirs.
+        self._before: dict[Group, set[News]] = {}
         #: While alerts are worked out: first sights that are new, by group; and from when on the baselines are whole.
         self._news: dict[Group, set[News]] = {}
         self._since = 0
@@ -101,7 +104,7 @@ class FirstSeenAlerts(FoldedAlerts):
 
     def _forget(self) -> None:
         super()._forget()
-        self._added, self._news = {}, {}
+        self._added, self._news, self._before = {}, {}, {}
         self._moments = defaultdict(set)
 
     def _settle(self, limit: int) -> None:
@@ -115,18 +118,18 @@ class FirstSeenAlerts(FoldedAlerts):
     def _judge(self, groups: Sequence[Group], limit: int) -> None:
         """Bring the alerts of ``groups`` in line with what has been added, and save it."""
         baseline = self._window.baseline
-        began: dict[Group, set[News]] = {}
         for attempt in range(_CONFLICTS):
             stored = self._baselines.read(groups)
             self._step("baselines read")
             joined = {group: stored[group].seen.joined(self._added[group]) for group in groups}
             hits: dict[Group | None, Ranges] = {}
             for group in groups:
-                before = began.setdefault(group, stored[group].seen.news(baseline))
+                before = self._before.setdefault(group, stored[group].seen.news(baseline))
                 now = joined[group].news(baseline)
                 self._news[group] = {(term, time) for term, time in now if self._ripe(time)}
                 known = self._moments[group]
-                changed = {time for _, time in before ^ now} | {time for _, time in now if time in known}
+                # Whatever is new from the first touched moment on: some of it may have been judged by other views.
+                changed = {time for _, time in before | now if time >= min(known)}
                 self.count.learning += sum(
                     time in known and time <= limit for _, time in now - self._news[group] if not attempt
                 )

@@ -16,6 +16,7 @@ from loader.detection.run import RunOptions, run_once
 pytestmark = pytest.mark.integration
 
 DAY = 86_400
+STORED = RunOptions(stored_baselines=True)
 MADE = rule("made", action("CreateAccessKey"))
 
 
@@ -41,7 +42,7 @@ def put_days(client: OpenSearch, days: int, region: str = "eu-west-1", name: str
 
 
 def cycle(client: OpenSearch, clock: SettableClock, *more: CompiledCorrelation) -> RunReport:
-    report = run_once(client, [new_region(), *more], clock=clock)
+    report = run_once(client, [new_region(), *more], clock=clock, options=STORED)
     assert report.complete
     assert report.errors == {}
     return report
@@ -120,7 +121,7 @@ def test_what_is_known_costs_nothing_however_long_the_past(templates: OpenSearch
         put(templates, {f"known-{number}": event(60 + number, "CreateAccessKey")})
         searches.append(cycle(templates, clock).searches)
         put(templates, {f"more-{number}-{n}": event(-DAY * (n % 9) - n, "CreateAccessKey") for n in range(300)})
-        run_once(templates, [new_region()], clock=clock, options=RunOptions())
+        run_once(templates, [new_region()], clock=clock, options=STORED)
     assert searches[0] == searches[1]
     (baseline,) = templates.search(index="siem-baselines", body={"query": {"exists": {"field": "group"}}})["hits"][
         "hits"

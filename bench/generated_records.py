@@ -43,6 +43,8 @@ _CALLS = (
     ("ssm", "GetParameters", True),
 )
 
+_SESSION_MINUTES = 240
+
 
 def records(count: int, *, seed: int = 1, days: int = 3) -> Iterator[bytes]:
     """Yield ``count`` records over ``days`` days, as JSON."""
@@ -70,8 +72,8 @@ def _record(dice: random.Random, days: int) -> dict[str, Any]:
     minute, second = dice.randrange(days * 1440), dice.randrange(60)
     made: dict[str, Any] = {
         "eventVersion": "1.08",
-        "userIdentity": _identity(dice, account),
-        "eventTime": f"2023-07-{10 + minute // 1440:02d}T{minute // 60 % 24:02d}:{minute % 60:02d}:{second:02d}Z",
+        "userIdentity": _identity(dice, account, minute),
+        "eventTime": _time(minute, second),
         "eventSource": f"{service}.amazonaws.com",
         "eventName": name,
         "awsRegion": region,
@@ -98,7 +100,13 @@ def _record(dice: random.Random, days: int) -> dict[str, Any]:
     return made
 
 
-def _identity(dice: random.Random, account: str) -> dict[str, Any]:
+def _time(minute: int, second: int = 0) -> str:
+    return f"2023-07-{10 + minute // 1440:02d}T{minute // 60 % 24:02d}:{minute % 60:02d}:{second:02d}Z"
+
+
+def _identity(dice: random.Random, account: str, minute: int) -> dict[str, Any]:
+    """Return who acts. A session keeps its key for four hours: in real trails, too, keys are used again."""
+    session = minute // _SESSION_MINUTES
     person = int(dice.triangular(0, 200, 5))
     if dice.random() < 0.3:
         return {
@@ -115,7 +123,7 @@ def _identity(dice: random.Random, account: str) -> dict[str, Any]:
         "principalId": f"AROA{person % 30:017d}:session-{person}",
         "arn": f"arn:aws:sts::{account}:assumed-role/{role}/session-{person}",
         "accountId": account,
-        "accessKeyId": f"ASIA{dice.randrange(10**16):016d}",
+        "accessKeyId": f"ASIA{account[:4]}{person:06d}{session:06d}",
         "sessionContext": {
             "sessionIssuer": {
                 "type": "Role",
@@ -125,7 +133,7 @@ def _identity(dice: random.Random, account: str) -> dict[str, Any]:
                 "userName": role,
             },
             "webIdFederationData": {},
-            "attributes": {"creationDate": "2023-07-10T09:00:00Z", "mfaAuthenticated": "false"},
+            "attributes": {"creationDate": _time(session * _SESSION_MINUTES), "mfaAuthenticated": "false"},
         },
     }
 

@@ -51,7 +51,7 @@ class RunOptions:
     historic_after: timedelta = timedelta(days=2)
     #: How long rules that are not monotone wait for late events.
     lateness: timedelta = timedelta(minutes=20)
-    #: Compare first appearances with a stored baseline (docs/adr/0005). Off: a large random schedule missed two alerts.
+    #: Compare first appearances with a stored baseline. Off: a long cycle raises what it withdraws (docs/adr/0005).
     stored_baselines: bool = False
     #: Makes the links to the events that alerts carry.
     link: Link | None = None

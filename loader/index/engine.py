@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from loader.errors import ClusterError
 
 Engine = Literal["opensearch", "elasticsearch", "serverless"]
+
+_NO_SUCH_PAGE = (400, 405)
 
 
 def read_engine(client: OpenSearch) -> Engine:
@@ -19,16 +20,19 @@ def read_engine(client: OpenSearch) -> Engine:
     OpenSearch Serverless has no root page and answers 404; Elasticsearch's distribution without x-pack answers 405.
 
     Raises:
-        ClusterError: it does not answer.
+        ClusterError: it does not answer, or does not say. To guess would mean templates and queries for another engine.
     """
     try:
         version: dict[str, Any] = client.info().get("version", {})
     except NotFoundError:
         return "serverless"
-    except ClusterConnectionError as error:
-        raise ClusterError(f"the cluster does not say what it is: {error.error}", where="/") from None
-    except TransportError:
-        return "elasticsearch"
+    except TransportError as error:
+        if error.status_code in _NO_SUCH_PAGE:
+            return "elasticsearch"
+        hint = "The role needs the permission cluster:monitor/main." if error.status_code in (401, 403) else None
+        (host, *_) = client.transport.hosts
+        where = f"{host['host']}:{host.get('port', 9200)}"
+        raise ClusterError(f"the cluster does not say what it is: {error.error}", where=where, hint=hint) from None
     return "opensearch" if version.get("distribution") == "opensearch" else "elasticsearch"
 
 

@@ -123,6 +123,7 @@ def test_what_is_known_costs_nothing_however_long_the_past(templates: OpenSearch
         put(templates, {f"more-{number}-{n}": event(-DAY * (n % 9) - n, "CreateAccessKey") for n in range(300)})
         run_once(templates, [new_region()], clock=clock, options=STORED)
     assert searches[0] == searches[1]
+    templates.indices.refresh(index="siem-baselines")
     (baseline,) = templates.search(index="siem-baselines", body={"query": {"exists": {"field": "group"}}})["hits"][
         "hits"
     ]

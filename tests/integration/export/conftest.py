@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def index(
     mappings: dict[str, Any] = {"dynamic": False, "properties": {}}
     for template in project_templates:
         if template.name in ("siem-ecs", "siem-entity", "siem-aws-cloudtrail"):
-            merge(mappings["properties"], template.body["template"]["mappings"]["properties"])
+            merge(mappings["properties"], deepcopy(template.body["template"]["mappings"]["properties"]))
     mappings["properties"]["history"] = {"type": "keyword"}
     normalizer = {"normalizer": {"lowercase": {"type": "custom", "filter": ["lowercase"]}}}
     opensearch_client.indices.create(
@@ -65,7 +66,8 @@ def index(
             actions.append({"_index": name, "_id": f"{history}#{number}", "history": history, **source})
     helpers.bulk(opensearch_client, actions, refresh=True)
     yield name
-    opensearch_client.indices.delete(index=name)
+    # Tests in between may have cleaned the cluster.
+    opensearch_client.indices.delete(index=name, params={"ignore_unavailable": "true"})
 
 
 def merge(into: dict[str, Any], more: dict[str, Any]) -> None:

@@ -157,7 +157,9 @@ class ActorHints:
             found = self._by_key.get(caller.access_key_id)
             if found is not None:
                 return found or None
-        if caller.principal_id and caller.session_started is not None and not caller.on_behalf_of:
+        # With a key that is not known yet it may be another session of that name, begun in the same second.
+        no_key = not caller.access_key_id and not caller.on_behalf_of
+        if no_key and caller.principal_id and caller.session_started is not None:
             found = self._by_start.get((caller.principal_id, text_of(caller.session_started)))
             if found is not None:
                 return found or None

@@ -51,8 +51,8 @@ class RunOptions:
     historic_after: timedelta = timedelta(days=2)
     #: How long rules that are not monotone wait for late events.
     lateness: timedelta = timedelta(minutes=20)
-    #: Compare first appearances with a stored baseline. Off: a long cycle raises what it withdraws (docs/adr/0005).
-    stored_baselines: bool = False
+    #: Compare first appearances with a stored baseline (docs/adr/0005).
+    stored_baselines: bool = True
     #: Makes the links to the events that alerts carry.
     link: Link | None = None
     #: Notes who has to be told of alerts, before progress is saved.
@@ -216,9 +216,9 @@ class _Cycle:
             self._examine_batch(batch, coverages, searcher)
             since_settled += _length(batch)
             if since_settled >= self._options.deferred_chunk:
-                self._settle(coverages)
+                self._settle(coverages, is_last=False)
                 since_settled = 0
-        self._settle(coverages)
+        self._settle(coverages, is_last=True)
 
     def _examine_batch(self, batch: Sequence[Slice], coverages: dict[str, ShardCoverage], searcher: Searcher) -> None:
         asked = _Asked()
@@ -243,11 +243,14 @@ class _Cycle:
         self._ledger.save(touched.values(), now=self._clock.now())
         self._step("coverage saved")
 
-    def _settle(self, coverages: dict[str, ShardCoverage]) -> None:
-        """Let deferred rules write their alerts, and remember what they have seen."""
+    def _settle(self, coverages: dict[str, ShardCoverage], *, is_last: bool) -> None:
+        """Let deferred rules write their alerts, and remember what they have seen.
+
+        Those that judge by what has been examined wait until all of it is: what comes next may be of days before.
+        """
         touched: dict[str, ShardCoverage] = {}
         for key, handler in self._handlers.items():
-            if not handler.deferred:
+            if not handler.deferred or (isinstance(handler, FirstSeenAlerts) and not is_last):
                 continue
             pieces = self._pending.pop(key, [])
             try:

@@ -32,7 +32,7 @@ from loader.logtypes.cloudtrail_payload import ABSENT, Payload
 from loader.logtypes.cloudtrail_record import Addendum, Record, Text, Texts, encode
 from loader.logtypes.model import Rendered
 from loader.logtypes.network import is_ip
-from loader.logtypes.times import SECONDS, Moment
+from loader.logtypes.times import MISDATED, Moment, index_day
 
 #: Services whose ``groupName`` is a group of users, not one of hosts or resources.
 _GROUP_SERVICES: Final = frozenset(
@@ -111,9 +111,8 @@ def finish(
     ``aws.cloudtrail.flattened``, ``leaves`` the leaves as JSON strings, both without commas at the ends. ``error_code``
     and ``error_message`` are the record's of any type. ``kept`` says whether parts may be remembered.
     """
-    text, day, believed = moment.text, moment.day, origin.believed
-    if believed is not None and not believed.first <= text[:SECONDS] <= believed.last:
-        day = "misdated"
+    text, day = moment.text, index_day(moment, origin.believed)
+    if day == MISDATED:
         tags += (day,)
     action, address, agent, named = record.event_name, NO_ADDRESS, b"", actor.related_json
     if record.source_ip_address is not UNSET:

@@ -9,7 +9,7 @@ import msgspec
 
 from loader.logtypes.cloudtrail_build import derive_id
 from loader.logtypes.model import ObjectContext, Whereabouts
-from loader.logtypes.times import LONGEST_TIME, SECONDS, Window, believable, delivery, parse_time
+from loader.logtypes.times import LONGEST_TIME, Window, believable, delivery, index_day, parse_time
 
 
 class _Told(msgspec.Struct, rename="camel", gc=False):
@@ -33,9 +33,7 @@ def locate(raw: bytes, context: ObjectContext) -> Whereabouts | None:
     moment = parse_time(time) if len(time) <= LONGEST_TIME else None
     if moment is None:
         return None
-    believed, text = _window(context.key), moment.text
-    is_believed = believed is None or believed.first <= text[:SECONDS] <= believed.last
-    return Whereabouts(moment.day if is_believed else "misdated", derive_id(raw), text)
+    return Whereabouts(index_day(moment, _window(context.key)), derive_id(raw), moment.text)
 
 
 @lru_cache(maxsize=64)

@@ -29,6 +29,8 @@ _BEFORE_DELIVERY: Final = timedelta(days=7)
 _AFTER_DELIVERY: Final = timedelta(hours=1)
 #: ``2023-07-10T11:45:00``: texts of this form sort as the times do.
 SECONDS: Final = len("2023-07-10T11:45:00")
+#: In place of a day in an index's name, for times that are not believed.
+MISDATED: Final = "misdated"
 #: A text longer than this is no time.
 LONGEST_TIME: Final = 64
 
@@ -125,3 +127,10 @@ def believable(delivered: Moment) -> Window:
     """
     first, last = shifted(delivered, -_BEFORE_DELIVERY), shifted(delivered, _AFTER_DELIVERY)
     return Window((first or "0001-01-01T00:00:00Z")[:SECONDS], (last or "9999-12-31T23:59:59Z")[:SECONDS])
+
+
+def index_day(moment: Moment, believed: Window | None) -> str:
+    """Return the day of a moment's index: its own, or :data:`MISDATED` outside of what is believed (``None``: all)."""
+    if believed is not None and not believed.first <= moment.text[:SECONDS] <= believed.last:
+        return MISDATED
+    return moment.day

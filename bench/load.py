@@ -31,7 +31,7 @@ from processor import processor_seconds
 
 from loader.clock import SystemClock
 from loader.config import Settings
-from loader.index.bulk import Item, bulk_body
+from loader.index.bulk import Item, bulk_body, bulk_path
 from loader.index.client import make_client
 from loader.index.templates import apply, plan, read_templates
 from loader.ingest.assemble import assemble, aws_client, message_handler
@@ -90,7 +90,7 @@ class Bench:
         raw = list(records(files * each))
         self.log_bytes = sum(map(len, raw))
         self.count = len(raw)
-        self.bodies: list[bytes] = []
+        self.bodies: list[tuple[str, bytes]] = []
         hinter = Hinter()
         for number in range(files):
             part = raw[number * each : (number + 1) * each]
@@ -109,10 +109,10 @@ class Bench:
                 batch.append(item)
                 size += len(item.body) + 100
                 if size >= self.settings.bulk_max_bytes:
-                    self.bodies.append(bulk_body(batch))
+                    self.bodies.append(_request(batch))
                     batch, size = [], 0
             if batch:
-                self.bodies.append(bulk_body(batch))
+                self.bodies.append(_request(batch))
         self.keys = [_KEY.format(number) for number in range(files)]
 
     def empty(self) -> None:
@@ -133,10 +133,11 @@ class Bench:
     def raw(self) -> None:
         """Send the bodies rendered before."""
 
-        def send(body: bytes) -> None:
+        def send(request: tuple[str, bytes]) -> None:
+            path, body = request
             self.cluster.transport.perform_request(
                 "POST",
-                "/_bulk",
+                path,
                 params={"filter_path": "errors,items.*.status,items.*.error"},
                 headers={"content-type": "application/x-ndjson"},
                 body=body,
@@ -168,6 +169,12 @@ class Bench:
         handler = message_handler(assembly, queue=_BUCKET)
         options = QueueOptions(self.delivery.queue_url, workers=self.workers, drain=True)
         return QueueWorker(self.sqs, handler, options, clock=SystemClock()).run()
+
+
+def _request(batch: list[Item]) -> tuple[str, bytes]:
+    """Return path and body of the ``_bulk`` request that the loader would send."""
+    index = batch[0].index
+    return bulk_path(index), bulk_body(batch, index)
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ class _Sink(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path.startswith("/_bulk"):
+        if self.path.partition("?")[0].endswith("/_bulk"):
             items = b",".join([_ITEM] * (body.count(b"\n") // 2))
             answer = b'{"errors":false,"items":[' + items + b"]}"
         else:

@@ -60,7 +60,7 @@ def render(content: bytes, complete: bool) -> Work:
     done = Work()
     body: list[bytes] = []
     size = 0
-    heads: dict[str, bytes] = {}
+    first = ""
     context = ObjectContext("example-trail", _KEY, "2023-07-13T00:06:02.003Z")
     chunks = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
     normalise = CLOUDTRAIL.normalise
@@ -74,10 +74,11 @@ def render(content: bytes, complete: bool) -> Work:
         except RecordError:
             done.errors += 1
             continue
-        head = heads.get(document.day)
-        if head is None:
-            head = heads[document.day] = b'{"create":{"_index":"%b","_id":"' % CLOUDTRAIL.index(document.day).encode()
-        body += (head, document.id.encode(), b'"}}\n', document.body, b"\n")
+        if not body:
+            first = document.day
+        # As loader.index.bulk does: the request's path says the index, a document only if it is another.
+        head = b"" if document.day == first else b'"_index":"%b",' % CLOUDTRAIL.index(document.day).encode()
+        body += (b'{"create":{%b"_id":"%b"}}\n' % (head, document.id.encode()), document.body, b"\n")
         size += len(document.body) + 80
         if size >= _BULK_BYTES:
             done.bytes_out += len(b"".join(body))

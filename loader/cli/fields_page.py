@@ -62,7 +62,6 @@ ORIGINS: Final[dict[str, str]] = {
     "related.ip": "every address in `sourceIPAddress` and `serviceEventDetails.sourceIpAddress`",
     "related.hosts": "EC2 instances anywhere in the record; hosts that are not AWS's own",
     "related.hash": "`codeSha256`, `imageDigest`",
-    "log.file.path": "the object",
     "aws.s3.bucket.name": "the object",
     "aws.s3.object.key": "the object",
     "aws.cloudtrail.user_identity.access_key_kind": "the first four letters of the access key's id",

@@ -21,7 +21,6 @@ from loader.index.outcomes import Outcome, all_created, classify, error_of, item
 
 log = logging.getLogger(__name__)
 
-_BULK_PATH = "/_bulk"
 _PARAMS = {"filter_path": "errors,items.*.status,items.*.error"}
 _HEADERS = {"content-type": "application/x-ndjson"}
 _LOSSES_TO_BLAME = 3
@@ -55,14 +54,23 @@ class Item(Struct, gc=False):
     losses: int = 0
 
 
-def bulk_body(items: Iterable[Item]) -> bytes:
-    """Return the body of a ``_bulk`` request. Index names and ids are ours, and need no escapes.
+def bulk_path(index: str) -> str:
+    """Return the path of a ``_bulk`` request whose documents go to ``index`` unless they say otherwise."""
+    return f"/{index}/_bulk"
 
-    Documents are copied once: joining a line made of each takes seven times as long.
+
+def bulk_body(items: Iterable[Item], index: str) -> bytes:
+    """Return the body of a ``_bulk`` request to ``bulk_path(index)``. Index names and ids are ours: no escapes.
+
+    Nearly all documents of an object have one day, so that the path says it for all. Documents are copied once: joining
+    a line made of each takes seven times as long.
     """
     lines: list[bytes] = []
     for item in items:
-        lines += (b'{"create":{"_index":"%b","_id":"%b"}}' % (item.index.encode(), item.id.encode()), item.body)
+        if item.index == index:
+            lines += (b'{"create":{"_id":"%b"}}' % item.id.encode(), item.body)
+        else:
+            lines += (b'{"create":{"_index":"%b","_id":"%b"}}' % (item.index.encode(), item.id.encode()), item.body)
     lines.append(b"")
     return b"\n".join(lines)
 
@@ -139,10 +147,11 @@ class BulkWriter:
 
     def _send(self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None]) -> tuple[list[int], str]:
         """Send ``chosen`` items once. Return those to be sent again, and why."""
-        body = bulk_body([items[position] for position in chosen])
+        index = items[chosen[0]].index
+        body = bulk_body([items[position] for position in chosen], index)
         try:
             answer = self._client.transport.perform_request(
-                "POST", _BULK_PATH, params=dict(_PARAMS), headers=dict(_HEADERS), body=body
+                "POST", bulk_path(index), params=dict(_PARAMS), headers=dict(_HEADERS), body=body
             )
         except ConnectionTimeout:
             return chosen, "timeout"
@@ -192,7 +201,8 @@ class BulkWriter:
             return self._bisect(items, chosen, verdicts, Verdict(Outcome.REJECTED, kind or f"status_{status}", reason))
         if of_error(status, kind, reason) is Outcome.RETRY:
             return chosen, kind or f"status_{status}"
-        raise HoldError(kind if kind != "unknown" else f"status_{status}", reason, where=_BULK_PATH)
+        where = bulk_path(items[chosen[0]].index)
+        raise HoldError(kind if kind != "unknown" else f"status_{status}", reason, where=where)
 
     def _after_lost_connection(
         self,

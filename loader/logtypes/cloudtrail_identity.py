@@ -353,9 +353,8 @@ def _context_out(context: SessionContext, leaves: list[str]) -> _ContextOut:
         _IssuerOut(issuer.type, issuer.principal_id, issuer.arn, issuer.account_id, issuer.user_name)
         if issuer
         else UNSET,
-        _WebIdOut(web.federated_provider)
-        if web and (web.federated_provider is not UNSET or web.attributes is UNSET)
-        else UNSET,
+        # AWS writes an empty one into nearly every session: its leaf says so.
+        _WebIdOut(web.federated_provider) if web and web.federated_provider is not UNSET else UNSET,
     )
 
 

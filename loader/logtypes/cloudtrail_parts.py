@@ -48,11 +48,10 @@ _EMPTY: Final = (b"{}", b"[]", b"")
 class Origin(Struct, frozen=True, gc=False):
     """What a document says of the object its record was in. ``believed`` is ``None`` if the key tells no time.
 
-    ``event`` goes into ``event``, ``log`` to the top; ``s3`` opens ``aws`` and ``aws.cloudtrail``.
+    ``event`` goes into ``event``; ``s3`` opens ``aws``, ``aws.cloudtrail`` and ``flattened``.
     """
 
     event: bytes
-    log: bytes
     s3: bytes
     believed: Window | None
 
@@ -61,12 +60,10 @@ def origin_of(context: ObjectContext) -> Origin:
     """Return the part for one object."""
     delivered = delivery(context.key)
     times = {"created": delivered.text} if delivered else {}
-    path = f"s3://{context.bucket}/{context.key}"
     s3 = {"bucket": {"name": context.bucket}, "object": {"key": context.key}}
     return Origin(
         event=members({**times, "ingested": context.ingested}),
-        log=member(b"log", {"file": {"path": path}}),
-        s3=b',"aws":{"s3":%b,"cloudtrail":{' % encode(s3),
+        s3=b',"aws":{"s3":%b,"cloudtrail":{"flattened":{' % encode(s3),
         believed=believable(delivered) if delivered else None,
     )
 

@@ -219,7 +219,7 @@ class Harness:
     def _judge(self) -> Verdict:
         found = Verdict(Counter(self.schedule.done), len(self.files), messages=self.messages)
         found.records = sum(len(file.records) for file in self.files)
-        documents = Counter(hit["_id"] for hit in self._all("log-*", {"prefix": {"log.file.path": self._uri()}}))
+        documents = Counter(hit["_id"] for hit in self._all("log-*", {"term": {"aws.s3.bucket.name": self.bucket}}))
         letters = self._all("siem-dead-letters-*", {"term": {"bucket": self.bucket}})
         parked = Counter((hit["_source"]["key"], hit["_source"]["record_number"]) for hit in letters)
         found.indexed, found.dead_lettered = sum(documents.values()), len(letters)
@@ -274,9 +274,6 @@ class Harness:
                 if not counts["balanced"] or total != counts["read"] or total != len(file.records):
                     found.problems.append(f"{file.key} is not balanced in the ledger: {counts}")
         found.problems += [f"the ledger has {key} from nowhere" for key in entries]
-
-    def _uri(self) -> str:
-        return f"s3://{self.bucket}/"
 
     def _all(self, pattern: str, query: dict[str, Any]) -> list[dict[str, Any]]:
         """Return every hit, page by page."""

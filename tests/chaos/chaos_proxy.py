@@ -31,7 +31,7 @@ class Answer:
 
 def node_kind(method: str, path: str) -> str:
     """The schedule's kind of a request to the node."""
-    return "bulk" if method == "POST" and path.startswith("/_bulk") else "node"
+    return "bulk" if method == "POST" and path.partition("?")[0].endswith("/_bulk") else "node"
 
 
 def aws_kind(method: str, path: str) -> str:

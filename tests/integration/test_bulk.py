@@ -40,6 +40,16 @@ def test_new_documents_and_duplicates_are_told_apart(templates: OpenSearch) -> N
     assert [verdict.outcome for verdict in again] == [Outcome.DUPLICATE, Outcome.DUPLICATE, Outcome.INDEXED]
 
 
+def test_documents_of_several_days_go_each_to_its_own_index_also_when_halved(templates: OpenSearch) -> None:
+    days = [f"log-aws-cloudtrail-2023.07.{10 + number % 3}" for number in range(9)]
+    items = [item(number, index=day) for number, day in enumerate(days)]
+    items[4].id = "x" * 600  # refused as a whole: each half has another first index
+    outcomes = [verdict.outcome for verdict in writer(templates).write(items)]
+    assert outcomes == [Outcome.INDEXED] * 4 + [Outcome.REJECTED] + [Outcome.INDEXED] * 4
+    for number, day in enumerate(days):
+        assert templates.exists(index=day, id=f"id-{number}") is (number != 4)
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [

@@ -202,7 +202,7 @@ def test_of_records_that_are_there_no_document_is_sent_again(way: Way, monkeypat
     way.put(many, "b")  # as another trail would deliver it: nothing was refreshed since
     again = way.drain()
     assert (again.counts.read, again.counts.indexed, again.counts.duplicates) == (300, 0, 300)
-    assert sent.paths["/_bulk"] == 0
+    assert not [path for path in sent.paths if path.startswith("/log-") and path.endswith("/_bulk")]
     entry = next(entry for entry in way.ledger() if entry["key"].endswith("_b.json.gz"))
     assert (entry["duplicates"], entry["first_event"]) == (300, "2023-07-10T11:00:00Z")
     assert entry["last_event"] == "2023-07-10T11:59:00Z"

@@ -14,7 +14,7 @@ import pytest
 from loader.clock import SystemClock
 from loader.config import Settings
 from loader.errors import ClusterError
-from loader.index.bulk import Backoff, BulkWriter, Item, UnavailableError
+from loader.index.bulk import Backoff, BulkWriter, Item, UnavailableError, bulk_body
 from loader.index.client import make_client
 from loader.index.gate import IndexGate
 from loader.index.ledger import Ledger
@@ -123,3 +123,16 @@ def test_the_ledger_takes_no_page_for_a_yes(proxy: Proxy, strange: Any) -> None:
     proxy.answers = [strange]
     with pytest.raises(ClusterError):
         Ledger(proxy.client).write(ObjectRef("b", "k"), {"outcome": "loaded"})
+
+
+def test_a_document_says_its_index_only_if_it_is_not_that_of_the_request() -> None:
+    other = Item(3, b"{}", "log-aws-cloudtrail-2023.07.11", "id-3", b'{"a":1}')
+    assert bulk_body([*ITEMS, other], ITEMS[0].index).split(b"\n") == [
+        b'{"create":{"_id":"id-1"}}',
+        b"{}",
+        b'{"create":{"_id":"id-2"}}',
+        b"{}",
+        b'{"create":{"_index":"log-aws-cloudtrail-2023.07.11","_id":"id-3"}}',
+        b'{"a":1}',
+        b"",
+    ]

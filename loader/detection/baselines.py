@@ -26,6 +26,9 @@ from loader.index.identifiers import derived_id
 BASELINES_INDEX = "siem-baselines"
 Version = tuple[int, int]
 _CONFLICT = 409
+_DONE = 200
+#: So many are removed at once.
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,22 @@ class Extent:
 class BaselineStore:
     """Reads and writes the baselines of one rule. ``key`` is that of the ledger: a rule that asks else is another."""
 
-    def __init__(self, client: OpenSearch, key: str, name: str, *, length: int, index: str = BASELINES_INDEX) -> None:
+    def __init__(
+        self,
+        client: OpenSearch,
+        key: str,
+        name: str,
+        *,
+        length: int,
+        index: str = BASELINES_INDEX,
+        page: int = _PAGE,
+    ) -> None:
         self._client = client
         self._key = key
         self._name = name
         self._length = length
         self._index = index
+        self._page = page
 
     def read(self, groups: Sequence[Group]) -> dict[Group, Baseline]:
         """Return the baselines of ``groups``; empty ones where there are none yet.
@@ -129,14 +142,43 @@ class BaselineStore:
         """
         expired = [{"term": {"rule": self._key}}, {"range": {"expires": {"lt": rfc3339(now)}}}]
         abandoned = {"range": {"updated": {"lt": rfc3339(now - timedelta(milliseconds=abandoned_ms))}}}
-        query = {"query": {"bool": {"should": [{"bool": {"filter": expired}}, abandoned]}}}
-        params = {"conflicts": "proceed", "refresh": "false"}
+        # Not _delete_by_query: a serverless collection does not have it, nor Elasticsearch without its module.
+        body = {
+            "query": {"bool": {"should": [{"bool": {"filter": expired}}, abandoned], "minimum_should_match": 1}},
+            "size": self._page,
+            "_source": False,
+            "seq_no_primary_term": True,
+        }
+        while True:
+            try:
+                hits = self._client.search(index=self._index, body=body)["hits"]["hits"]
+            except NotFoundError:
+                return
+            except TransportError as error:
+                raise ClusterError(f"cannot find old baselines: {error.error}", where=self._index) from None
+            is_last = len(hits) < self._page
+            if not self._remove(hits, wait=not is_last) or is_last:
+                return
+
+    def _remove(self, hits: Sequence[Mapping[str, Any]], *, wait: bool) -> int:
+        """Remove documents unless somebody has changed them meanwhile; ``wait`` until no search finds them any more."""
+        lines = [
+            orjson.dumps({"delete": {"_index": hit["_index"], "_id": hit["_id"],
+                                     "if_seq_no": hit["_seq_no"], "if_primary_term": hit["_primary_term"]}})
+            for hit in hits
+        ]  # fmt: skip
+        if not lines:
+            return 0
+        params = {"refresh": "wait_for" if wait else "false"}
         try:
-            self._client.delete_by_query(index=self._index, body=query, params=params)
-        except NotFoundError:
-            return
+            items = self._client.bulk(body=b"\n".join(lines).decode() + "\n", params=params)["items"]
         except TransportError as error:
             raise ClusterError(f"cannot remove old baselines: {error.error}", where=self._index) from None
+        results = [item["delete"] for item in items]
+        for result in results:
+            if "error" in result and result["status"] != _CONFLICT:
+                raise ClusterError(f"cannot remove old baselines: {result['error']}", where=self._index)
+        return sum(result["status"] == _DONE for result in results)
 
     def _id(self, group: Group | None) -> str:
         return derived_id(self._key, None if group is None else canonical(group))

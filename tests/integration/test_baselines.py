@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from detection_events import START, SettableClock, action, alerts, by_rule, correlation, event, put, rule
 from opensearchpy import OpenSearch
 
+from loader.detection.baselines import BaselineStore
+from loader.detection.first_seen import Seen
 from loader.detection.model import CompiledCorrelation, Condition
 from loader.detection.report import RunReport
 from loader.detection.run import RunOptions, run_once
@@ -73,9 +76,9 @@ def test_the_past_is_stored_and_outlives_its_events(templates: OpenSearch, clock
     cycle(templates, clock)
     before = len(alerts(templates))
     templates.indices.delete(index=f"log-aws-cloudtrail-{START - timedelta(days=10):%Y.%m.%d}")
-    templates.delete_by_query(
-        index="log-*", body={"query": {"term": {"cloud.region": "ap-east-1"}}}, params={"refresh": "true"}
-    )
+    gone = templates.search(index="log-*", body={"size": 100, "query": {"term": {"cloud.region": "ap-east-1"}}})
+    for hit in gone["hits"]["hits"]:
+        templates.delete(index=hit["_index"], id=hit["_id"], params={"refresh": "true"})
     put(templates, {"again": event(0, "CreateAccessKey", cloud__region="ap-east-1")})
     put(templates, {"new": event(1, "CreateAccessKey", cloud__region="me-south-1")})
     assert cycle(templates, clock).alerts_new == 1
@@ -128,3 +131,35 @@ def test_what_is_known_costs_nothing_however_long_the_past(templates: OpenSearch
         "hits"
     ]
     assert list(baseline["_source"]["terms"]) == ['["eu-west-1"]']
+
+
+def test_what_has_expired_is_removed_and_nothing_else(templates: OpenSearch) -> None:
+    page, keep, now = 4, 1000, START
+    store = BaselineStore(templates, "mine", "mine", length=DAY * 1000, page=page)
+    other = BaselineStore(templates, "other", "other", length=DAY * 1000)
+    then = int(now.timestamp() * 1000)
+
+    def write(into: BaselineStore, name: str, last: int) -> None:
+        groups = [(("user.name", f"{name}-{n}"),) for n in range(2 * page + 1)]
+        seen = {group: Seen(DAY * 1000) for group in groups}
+        for one in seen.values():
+            one.add("term", last, last)
+        assert not into.write(seen, dict.fromkeys(groups), now=now, keep=keep)
+
+    write(store, "expired", then - keep - 1)
+    write(store, "known", then)
+    write(other, "expired", then - keep - 1)
+
+    def left() -> Counter[str]:
+        templates.indices.refresh(index="siem-baselines")
+        hits = templates.search(index="siem-baselines", body={"size": 1000})["hits"]["hits"]
+        return Counter((hit["_source"]["name"], hit["_source"]["group"].split('"')[3].split("-")[0]) for hit in hits)
+
+    number = 2 * page + 1
+    assert left() == {("mine", "expired"): number, ("mine", "known"): number, ("other", "expired"): number}
+    store.prune(now=now, abandoned_ms=keep)
+    assert left() == {("mine", "known"): number, ("other", "expired"): number}, "other rules look after their own"
+    # A rule that nobody runs any more cleans up nothing itself.
+    store.prune(now=now + timedelta(milliseconds=keep + 1), abandoned_ms=keep)
+    assert left() == {}
+    store.prune(now=now, abandoned_ms=keep)

@@ -31,7 +31,6 @@ from loader.detection.model import LogSource, Rule, digest
 from loader.detection.sources import AWS_CLOUDTRAIL
 from loader.errors import RuleError
 from loader.index.engine import Engine, read_engine
-from loader.project import mappings_dir
 
 SCHEMA = schema_of(AWS_CLOUDTRAIL)
 TEXTS = [
@@ -372,21 +371,10 @@ def test_memory_agrees_with_the_specification(detection: dict[str, Any]) -> None
 
 
 @pytest.fixture(scope="module")
-def index(opensearch_client: OpenSearch) -> Iterator[tuple[OpenSearch, str]]:
-    """An index with the mapping of the templates, and the documents in it."""
+def index(opensearch_client: OpenSearch, event_index: dict[str, Any]) -> Iterator[tuple[OpenSearch, str]]:
+    """An index with the mapping of the templates as this engine takes it, and the documents in it."""
     name = f"d-compile-{uuid.uuid4().hex[:8]}"
-    properties: dict[str, Any] = {}
-    for component in ("siem-ecs", "siem-entity", "siem-aws-cloudtrail"):
-        body = json.loads((mappings_dir() / "component" / f"{component}.json").read_bytes())
-        merge(properties, body["template"]["mappings"]["properties"])
-    excluded = {"excludes": ["aws.cloudtrail.leaves"]}
-    opensearch_client.indices.create(
-        index=name,
-        body={
-            "settings": {"number_of_replicas": 0},
-            "mappings": {"_source": excluded, "dynamic": False, "properties": properties},
-        },
-    )
+    opensearch_client.indices.create(index=name, body=event_index)
     helpers.bulk(
         opensearch_client,
         ({"_index": name, "_id": str(n), "_source": sent(d)} for n, d in enumerate(DOCUMENTS)),
@@ -394,14 +382,6 @@ def index(opensearch_client: OpenSearch) -> Iterator[tuple[OpenSearch, str]]:
     )
     yield opensearch_client, name
     opensearch_client.indices.delete(index=name)
-
-
-def merge(target: dict[str, Any], other: dict[str, Any]) -> None:
-    for key, value in other.items():
-        if key in target and "properties" in value:
-            merge(target[key]["properties"], value["properties"])
-        else:
-            target[key] = value
 
 
 def sent(source: dict[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,6 @@ from loader.detection.compile import Pack, compile_rules
 from loader.detection.event import Event
 from loader.detection.load import load_rules
 from loader.detection.testing import read_event
-from loader.index.engine import adapt_mapping, read_engine
-from loader.index.templates import Template
 from loader.project import rules_dir
 
 INGESTED = 1_790_000_000_000
@@ -42,22 +40,13 @@ def histories(pack: Pack) -> dict[str, list[Event]]:
 
 @pytest.fixture(scope="session")
 def index(
-    opensearch_client: OpenSearch, project_templates: list[Template], histories: dict[str, list[Event]]
+    opensearch_client: OpenSearch, event_index: dict[str, Any], histories: dict[str, list[Event]]
 ) -> Iterator[str]:
     name = f"d-export-{uuid.uuid4().hex[:8]}"
-    mappings: dict[str, Any] = {"dynamic": False, "properties": {}}
-    for template in project_templates:
-        if template.name in ("siem-ecs", "siem-entity", "siem-aws-cloudtrail"):
-            merge(mappings["properties"], deepcopy(template.body["template"]["mappings"]["properties"]))
-    mappings["properties"]["history"] = {"type": "keyword"}
-    normalizer = {"normalizer": {"lowercase": {"type": "custom", "filter": ["lowercase"]}}}
-    opensearch_client.indices.create(
-        index=name,
-        body={
-            "settings": {"number_of_shards": 2, "number_of_replicas": 0, "analysis": normalizer},
-            "mappings": adapt_mapping(mappings, read_engine(opensearch_client)),
-        },
-    )
+    body = deepcopy(event_index)
+    body["settings"]["number_of_shards"] = 2
+    body["mappings"]["properties"]["history"] = {"type": "keyword"}
+    opensearch_client.indices.create(index=name, body=body)
     actions = []
     for history, events in histories.items():
         for number, event in enumerate(events):
@@ -68,11 +57,3 @@ def index(
     yield name
     # Tests in between may have cleaned the cluster.
     opensearch_client.indices.delete(index=name, params={"ignore_unavailable": "true"})
-
-
-def merge(into: dict[str, Any], more: dict[str, Any]) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            merge(into[key], value)
-        else:
-            into[key] = value

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
 from loader.detection import evaluate, offline
 from loader.detection.compile import Pack
@@ -156,6 +157,8 @@ def test_thresholds_find_what_the_rule_finds_and_no_more_than_their_notes_say(
 def test_new_terms_are_those_of_the_rule(
     opensearch_client: OpenSearch, index: str, pack: Pack, histories: dict[str, list[Event]]
 ) -> None:
+    if version_of(opensearch_client).startswith("2."):
+        pytest.skip("OpenSearch 2 cannot group by a field of type wildcard; Kibana asks Elasticsearch")
     tried = 0
     for node in pack.correlations:
         body = exported(node)
@@ -179,6 +182,13 @@ def test_new_terms_are_those_of_the_rule(
             assert lowered(fired) == lowered(expected), name
             tried += 1
     assert tried >= 10
+
+
+def version_of(client: OpenSearch) -> str:
+    try:
+        return str(client.info()["version"]["number"])
+    except TransportError:  # Elasticsearch without x-pack
+        return ""
 
 
 def lowered(found: set[tuple[str, ...]]) -> set[tuple[str, ...]]:

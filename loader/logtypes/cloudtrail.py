@@ -7,6 +7,7 @@ document, which a test holds for any record.
 
 from __future__ import annotations
 
+from itertools import filterfalse
 from typing import Final
 
 from msgspec import UNSET
@@ -43,8 +44,6 @@ from loader.logtypes.times import Moment, parse_time
 
 #: Longer records take the complete path: in shorter ones no value can be too long for its field.
 _SHORT: Final = LONGEST_KEYWORD
-#: Leaves repeat the keys above them; those of a record this short have room whatever its keys are.
-_NEVER_CROWDED: Final = 500
 
 
 class _Latest:
@@ -79,7 +78,8 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     Raises one of ``UNUSUAL`` for any other.
     """
     record = decode_record(raw)
-    unknown = () if len(encode(record)) == len(raw) else _read_unknown(record, raw)  # see `is_plain`
+    rest = len(raw) - len(encode(record))  # see `is_plain`
+    unknown = _read_unknown(raw, rest) if rest else ()
     moment = parse_time(record.event_time)
     if moment is None or not moment.exact:
         raise OddPayloadError
@@ -105,7 +105,8 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     if unknown:
         leaves += [payload.leaves for payload in unknown]
         stored.append(b'"other":{%b}' % b",".join([payload.stored for payload in unknown]))
-    if len(raw) > _NEVER_CROWDED and sum(map(len, leaves)) > LEAVES_FREE:
+    listed = b",".join(leaves)
+    if len(listed) > LEAVES_FREE:
         raise OddPayloadError
     return finish(
         raw,
@@ -121,8 +122,8 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
         more,
         insight,
         payloads,
-        stored,
-        leaves,
+        b",".join(stored),
+        listed,
         record.error_code,
         record.error_message,
     )
@@ -154,21 +155,21 @@ def _read_payloads(
     return request, response, additional, more, insight, payloads
 
 
-def _read_unknown(record: Record, raw: bytes) -> list[Payload]:
-    """Return what stands under keys of the record that are not known; ``record`` is all the rest.
+def _read_unknown(raw: bytes, rest: int) -> list[Payload]:
+    """Return what stands under keys of the record that are not known; ``rest`` is the length of it, names included.
 
     Raises:
         OddPayloadError: there is something else in ``raw``: white space, a doubled key, a needless escape, an Insight.
     """
-    members = [(key, content) for key, content in decode_members(raw).items() if key not in KNOWN_KEYS]
-    length = len(encode(record))
-    for key, content in members:
-        length += len(encode(key)) + len(content) + 2  # a colon and a comma
+    members = decode_members(raw)
+    unknown = list(filterfalse(KNOWN_KEYS.__contains__, members))
+    for key in unknown:
+        rest -= len(encode(key)) + len(members[key]) + 2  # a colon and a comma
         if key.startswith("insight"):
             raise OddPayloadError
-    if length != len(raw):
+    if rest:
         raise OddPayloadError
-    return [read_unknown(key, bytes(content)) for key, content in members]
+    return [read_unknown(key, bytes(members[key])) for key in unknown]
 
 
 def _read_more(record: Record, moment: Moment, payloads: list[Payload]) -> tuple[Payload, InsightPart | None]:

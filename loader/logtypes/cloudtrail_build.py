@@ -95,8 +95,8 @@ def finish(
     details: Payload,
     insight: InsightPart | None,
     payloads: Iterable[Payload],
-    stored: list[bytes],
-    leaves: list[bytes],
+    stored: bytes,
+    leaves: bytes,
     error_code: Any,
     error_message: Any,
     *,
@@ -168,44 +168,49 @@ def finish(
     related += (_ips(address, details.value) if details.telling else address.related) + more
     siem = call.siem + (member(b"truncated", truncated) if truncated else b"") + actor.session
     # Every member has a comma before it; the first of an object must not.
-    body = b"".join(
-        (
-            b'{"@timestamp":"',
-            text.encode(),
-            b'"%b' % member(b"tags", tags) if tags else b'"',
-            call.event,
-            b',"id":%b' % encode(record.event_id) if record.event_id is not UNSET else b"",
-            origin.event,
-            b"" if insight is None else insight.window,
-            call.cloud,
-            user,
-            actor.service,
-            address.source,
-            agent,
-            tls.tls,
-            b',"related":{%b}' % related[1:] if related else b"",
-            origin.s3,
-            b",".join(stored),
-            b"}",
-            call.trail,
-            _trail(record),
-            tls.trail,
-            identity,
-            b"" if insight is None else insight.trail,
-            _console_login(additional.value) if action == "ConsoleLogin" else b"",
-            b',"leaves":[',
-            b",".join(leaves),
-            b']}},"siem":{%b}}' % siem[1:] if siem else b"]}}}",
-        )
+    return Rendered(
+        day,
+        derive_id(raw),
+        b"".join(
+            (
+                b'{"@timestamp":"',
+                text.encode(),
+                b'"%b' % member(b"tags", tags) if tags else b'"',
+                call.event,
+                *((b',"id":', encode(record.event_id)) if record.event_id is not UNSET else ()),
+                origin.event,
+                b"" if insight is None else insight.window,
+                call.cloud,
+                user,
+                actor.service,
+                address.source,
+                agent,
+                tls.tls,
+                *((b',"related":{', related[1:], b"}") if related else ()),
+                origin.s3,
+                stored,
+                b"}",
+                call.trail,
+                _trail(record),
+                tls.trail,
+                identity,
+                b"" if insight is None else insight.trail,
+                _console_login(additional.value) if action == "ConsoleLogin" else b"",
+                b',"leaves":[',
+                leaves,
+                *((b']}},"siem":{', siem[1:], b"}}") if siem else (b"]}}}",)),
+            )
+        ),
+        text,
+        identity,
     )
-    return Rendered(day, derive_id(raw), body, text, identity)
 
 
 def _trail(record: Record) -> bytes:
     """Return the members of ``aws.cloudtrail`` that are new in each record."""
     if record.resources is UNSET and record.error_message is UNSET and record.addendum is UNSET:
         if record.error_code is UNSET and record.shared_event_id is UNSET:
-            return b',"request_id":%b' % encode(record.request_id) if record.request_id is not UNSET else b""
+            return b',"request_id":' + encode(record.request_id) if record.request_id is not UNSET else b""
         return members(_Trail(record.request_id, record.shared_event_id, record.error_code, UNSET, UNSET, UNSET))
     resources: list[_Resource] | UnsetType = UNSET
     if record.resources:

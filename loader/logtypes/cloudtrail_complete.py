@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -45,7 +44,7 @@ def render(raw: bytes, origin: Origin, *, carefully: bool = False) -> Rendered:
     if len(record_json) <= LONGEST_KEYWORD:
         leaves = Leaves()
         parts = _parts(record_json, origin, leaves, carefully=carefully)
-        if sum(map(len, parts.leaves)) <= LEAVES_FREE:
+        if len(parts.leaves) <= LEAVES_FREE:
             return finish(identifying, *structs.astuple(parts), tags=tags)
     cutting = CuttingLeaves(_LEAVES_FACTOR * len(record_json) + LEAVES_FREE)
     parts = _parts(record_json, origin, cutting, carefully=True)
@@ -67,20 +66,20 @@ class _Parts(Struct, gc=False):
     details: Payload
     insight: InsightPart | None
     payloads: Iterable[Payload]
-    stored: list[bytes]
-    leaves: list[bytes]
+    stored: bytes
+    leaves: bytes
     error_code: Any
     error_message: Any
 
 
 def _parts(record_json: bytes, origin: Origin, leaves: Leaves, *, carefully: bool) -> _Parts:
     salvage = take_apart(record_json, carefully=carefully)
-    record, members = salvage.record, salvage.members
+    record, residue = salvage.record, salvage.residue
     moment = parse_time(record.event_time) if len(record.event_time) <= LONGEST_TIME else None
     if moment is None:
         raise RecordError(f"eventTime is no time: {record.event_time[:64]!r}", kind="bad_event_time")
     if not moment.exact:
-        salvage.residue["eventTime"] = record.event_time
+        residue["eventTime"] = record.event_time
     payloads = {
         attribute: _payload(attribute, name, salvage, leaves, carefully)
         for attribute, name in PAYLOADS.items()
@@ -96,7 +95,7 @@ def _parts(record_json: bytes, origin: Origin, leaves: Leaves, *, carefully: boo
         more.insert(0, actor.stored)
     rest = encode(leaves.found[start:])[1:-1]
     found = [payload.leaves for payload in payloads.values() if payload.leaves]
-    is_lake = "insightState" in members or "insightType" in members
+    is_lake = "insightState" in residue or "insightType" in residue
     details = salvage.value("insightDetails")
     return _Parts(
         record,
@@ -109,10 +108,10 @@ def _parts(record_json: bytes, origin: Origin, leaves: Leaves, *, carefully: boo
         payloads.get("response_elements", ABSENT),
         payloads.get("additional_event_data", ABSENT),
         payloads.get("service_event_details", ABSENT),
-        insight_of(details, salvage.residue if is_lake else {}, moment),
+        insight_of(details, residue if is_lake else {}, moment),
         payloads.values(),
-        [payload.stored for payload in payloads.values()] + more,
-        [*found, rest] if rest else found,
+        b",".join([payload.stored for payload in payloads.values()] + more),
+        b",".join([*found, rest] if rest else found),
         record.error_code if record.error_code is not UNSET else salvage.value("errorCode"),
         record.error_message if record.error_message is not UNSET else salvage.value("errorMessage"),
     )
@@ -129,8 +128,10 @@ def _identifying(raw: bytes, repaired: bytes) -> bytes:
 def _payload(attribute: str, name: str, salvage: Salvage, leaves: Leaves, carefully: bool) -> Payload:
     raw = bytes(getattr(salvage.record, attribute))
     if not carefully:
-        with suppress(*UNUSUAL):
+        try:
             return READERS[attribute](raw)
+        except UNUSUAL:
+            pass  # the careful way judges, here and below
     value = salvage.value(name)
     start = len(leaves.found)
     leaves.walk(value, name, DEEPEST)
@@ -138,12 +139,15 @@ def _payload(attribute: str, name: str, salvage: Salvage, leaves: Leaves, carefu
 
 
 def _tls(salvage: Salvage, carefully: bool) -> Tls:
-    raw = salvage.members.get("tlsDetails")
+    raw = salvage.content("tlsDetails")
     if raw is None:
         return NO_TLS
     if not carefully:
-        with suppress(*UNUSUAL):
-            tls = read_tls(bytes(raw))
+        try:
+            tls = read_tls(raw)
+        except UNUSUAL:
+            pass
+        else:
             salvage.residue.pop("tlsDetails", None)
             return tls
     details = take_out(salvage, "tlsDetails", TlsDetails)
@@ -159,12 +163,15 @@ def _tls(salvage: Salvage, carefully: bool) -> Tls:
 
 def _actor(salvage: Salvage, carefully: bool) -> tuple[Actor, bytes]:
     """Return the actor and the member ``user_identity``."""
-    raw = salvage.members.get("userIdentity")
+    raw = salvage.content("userIdentity")
     if raw is None:
         return NOBODY, b""
     if not carefully:
-        with suppress(*UNUSUAL):
-            found = read_actor(bytes(raw))
+        try:
+            found = read_actor(raw)
+        except UNUSUAL:
+            pass
+        else:
             salvage.residue.pop("userIdentity", None)
             return found
     identity = take_out(salvage, "userIdentity", Identity)
@@ -190,7 +197,7 @@ def _residue(salvage: Salvage, leaves: Leaves) -> list[bytes]:
         leaves.walk(value, escape_key(name), DEEPEST)
         # A part of an object is written anew, a whole value passed on as it is.
         whole = name not in _IN_PARTS or not isinstance(value, (dict, list))
-        others.append(_member(name, value, bytes(salvage.members[name]) if whole else write_json(value)))
+        others.append(_member(name, value, (salvage.content(name) if whole else None) or write_json(value)))
     if others:
         found.append(b'"other":%b' % _object(others, residue))
     doubled = []

@@ -12,6 +12,7 @@ from msgspec import UNSET, Raw, Struct
 from loader.errors import RecordError
 from loader.logtypes.cloudtrail_record import (
     KNOWN_KEYS,
+    NO_PAYLOAD,
     Flag,
     NoAttributes,
     Record,
@@ -41,7 +42,11 @@ _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 
+_BACKSLASH: Final = ord("\\")
+
 _S = TypeVar("_S", bound=Struct)
+#: JSON key → attribute of a record, of what stays as it is there.
+_RAW: Final = {found.encode_name: found.name for found in msgspec.structs.fields(Record) if found.type is Raw}
 #: JSON key → attribute and type of a struct's field.
 _Fields = dict[str, tuple[str, Any]]
 
@@ -49,25 +54,36 @@ _Fields = dict[str, tuple[str, Any]]
 class Salvage(Struct):
     """A record taken apart.
 
-    ``members`` holds the JSON under each key. ``residue`` holds, by CloudTrail's names, what has no typed place: whole
+    ``raw`` is its JSON. ``residue`` holds, by CloudTrail's names, what has no typed place: whole
     values under keys that are unknown or of an unexpected type, and the odd parts of ``addendum`` and ``resources``; to
     these :func:`take_out` adds those of ``userIdentity`` and ``tlsDetails``. ``doubled`` holds the earlier values of
-    keys that occur twice, by path; ``plain`` says that there are none, nor white space nor needless escapes.
+    keys that occur twice, by path. ``tree`` is the whole record, of one that had to be read carefully; of any other,
+    all that is known is in ``record``.
     """
 
+    raw: bytes
     record: Record
-    members: dict[str, Raw]
     residue: dict[str, Any]
     doubled: dict[str, list[Any]]
-    plain: bool
     tree: dict[str, Any] | None
+    _members: dict[str, Raw] | None = None
+
+    def content(self, key: str) -> bytes | None:
+        """Return the JSON under ``key``, ``None`` if there is none. What ``record`` holds decoded is not asked for."""
+        if self.tree is None and key in _RAW:
+            found = getattr(self.record, _RAW[key])
+            return bytes(found) if found is not NO_PAYLOAD else None
+        if self._members is None:
+            self._members = decode_members(self.raw)
+        member = self._members.get(key)
+        return None if member is None else bytes(member)
 
     def value(self, key: str) -> Any:
-        """Return the exact value under ``key``, ``UNSET`` if there is none."""
+        """Return the exact value under ``key``, ``UNSET`` if there is none. Asked for is what ``record`` lacks."""
         if self.tree is not None:
             return self.tree.get(key, UNSET)
-        found = self.members.get(key)
-        return UNSET if found is None else parse(bytes(found))
+        found = self.content(key) if key in _RAW else None
+        return UNSET if found is None else parse(found)
 
 
 def compact(raw: bytes) -> bytes:
@@ -98,7 +114,7 @@ def repair(raw: bytes) -> bytes:
             raw = "".join(
                 f"\\\\u{ord(letter):04x}" if "\udc80" <= letter <= "\udcff" else letter for letter in letters
             ).encode()
-    if b"\\" not in raw or (b"\\ud" not in raw and b"\\uD" not in raw):
+    if _BACKSLASH not in raw or (b"\\ud" not in raw and b"\\uD" not in raw):
         return raw
     repaired = _ESCAPE.sub(lambda match: b"\\\\" + match.group(1) if match.group(1) else match.group(), raw)
     return raw if repaired == raw else repaired
@@ -131,18 +147,23 @@ def take_apart(raw: bytes, *, carefully: bool) -> Salvage:
     members = decode_members(raw)
     doubled: dict[str, list[Any]] = {}
     fitting, residue = _sort(tree, Record, "", doubled, members)
-    return Salvage(Record(**fitting), members, residue, doubled, plain=False, tree=tree)
+    return Salvage(raw, Record(**fitting), residue, doubled, tree, members)
 
 
 def _take_apart_quickly(raw: bytes) -> Salvage:
-    record, members = decode_record(raw), decode_members(raw)
-    unknown = {key: content for key, content in members.items() if key not in KNOWN_KEYS}
-    # Colons and commas count, see `is_plain`.
-    length = len(encode(record)) + sum([len(encode(key)) + len(content) + 2 for key, content in unknown.items()])
+    record = decode_record(raw)
+    length = len(encode(record))
+    members: dict[str, Raw] | None = None
+    residue: dict[str, Any] = {}
+    if length != len(raw):
+        members = decode_members(raw)
+        unknown = {key: content for key, content in members.items() if key not in KNOWN_KEYS}
+        # Colons and commas count, see `is_plain`.
+        length += sum([len(encode(key)) + len(content) + 2 for key, content in unknown.items()])
+        residue = {key: parse(bytes(content)) for key, content in unknown.items()}
     if length != len(raw) or leaves_something(record):
         raise OddPayloadError
-    residue = {key: parse(bytes(content)) for key, content in unknown.items()}
-    return Salvage(record, members, residue, {}, plain=True, tree=None)
+    return Salvage(raw, record, residue, {}, None, members)
 
 
 def leaves_something(record: Record) -> bool:

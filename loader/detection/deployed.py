@@ -81,8 +81,8 @@ def kind_of(rule: AnyRule) -> str:
 
 
 def key_of(rule: AnyRule) -> str:
-    """Return what a rule is deployed under: its id; its name, for a public one without."""
-    return rule.uuid.lower() or f"name:{rule.name}"
+    """Return what a rule is deployed under: its id."""
+    return rule.uuid.lower()
 
 
 class DeployedPack:
@@ -118,17 +118,8 @@ class DeployedPack:
 
 
 def plan_rules(rules: RuleSet, deployed: Mapping[str, Deployed]) -> list[Change]:
-    """Return what has to be done for ``deployed`` to become ``rules``, in the order of names. Pure.
-
-    Raises:
-        RuleError: two rules have one id.
-    """
-    wanted: dict[str, AnyRule] = {}
-    for rule in (*rules.rules, *rules.correlations, *rules.filters):
-        key = key_of(rule)
-        if key in wanted:
-            raise RuleError(f"the id {key} is {wanted[key].where}'s, too", where=rule.where, hint="siem rules check")
-        wanted[key] = rule
+    """Return what has to be done for ``deployed`` to become ``rules``, in the order of names. Pure."""
+    wanted: dict[str, AnyRule] = {key_of(rule): rule for rule in (*rules.rules, *rules.correlations, *rules.filters)}
     changes = []
     for key in {*wanted, *deployed}:
         mine, its = wanted.get(key), deployed.get(key)

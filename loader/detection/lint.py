@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
@@ -14,7 +13,7 @@ from loader.detection.cases import read_cases
 from loader.detection.compile import Pack
 from loader.detection.event_names import is_source, names_of, undated
 from loader.detection.load import RuleSet
-from loader.detection.model import AnyRule, CorrelationRule, Filter, Problem, Rule
+from loader.detection.model import CorrelationRule, Filter, Problem, Rule
 from loader.detection.rule_template import PLACEHOLDERS
 from loader.errors import RuleError
 
@@ -47,16 +46,10 @@ def _problem(rules: RuleSet, rule: Rule, code: str, message: str, *path: str | i
 
 
 def _identifiers(rules: RuleSet) -> Iterator[Problem]:
-    known: dict[str, list[AnyRule]] = defaultdict(list)
     for rule in (*rules.rules, *rules.correlations, *rules.filters, *rules.skipped):
-        if rule.uuid:
-            known[rule.uuid.lower()].append(rule)
-        if not _is_uuid4(rule.uuid):
-            yield _problem(rules, rule, "id", f"the id {rule.uuid or '(none)'} is no UUID of version 4", "id")
-    for same in known.values():
-        for rule in same[1:]:
-            message = f"the id {rule.uuid} is {same[0].path.name}'s, too"
-            yield _problem(rules, rule, "duplicate-id", message, "id", hint="Give it one of its own.")
+        written = str(rule.content.get("id") or "")
+        if not _is_uuid4(written):
+            yield _problem(rules, rule, "id", f"the id {written or '(none)'} is no UUID of version 4", "id")
 
 
 def _is_uuid4(text: str) -> bool:

@@ -8,10 +8,11 @@ attributes and kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import yaml
 
@@ -83,7 +84,7 @@ def load_rules(paths: Iterable[Path | str]) -> RuleSet:
 
 def rule_set(written: Iterable[Written], problems: Iterable[Problem] = ()) -> RuleSet:
     """Return the rules in documents, wherever they were read; what is wrong with one is among the problems."""
-    found: list[AnyRule] = []
+    found: dict[str, AnyRule] = {}
     skipped: list[Rule] = []
     told = list(problems)
     lines: dict[str, Mapping[tuple[str | int, ...], int]] = {}
@@ -98,16 +99,29 @@ def rule_set(written: Iterable[Written], problems: Iterable[Problem] = ()) -> Ru
         if rule.status == "unsupported":
             skipped.append(rule)
             told.append(Problem(one.path, rule.line, "skipped", f"status is {rule.status}", "notice"))
+        elif (other := found.get(rule.uuid.lower())) is not None:
+            # Alerts are told apart by the rule's id: of two with one id, one would lose its alerts to the other.
+            skipped.append(rule)
+            told.append(_twice(rule, other, one.lines))
         else:
-            found.append(rule)
+            found[rule.uuid.lower()] = rule
     return RuleSet(
-        rules=tuple(rule for rule in found if type(rule) is Rule),
-        correlations=tuple(rule for rule in found if isinstance(rule, CorrelationRule)),
-        filters=tuple(rule for rule in found if isinstance(rule, Filter)),
+        rules=tuple(rule for rule in found.values() if type(rule) is Rule),
+        correlations=tuple(rule for rule in found.values() if isinstance(rule, CorrelationRule)),
+        filters=tuple(rule for rule in found.values() if isinstance(rule, Filter)),
         skipped=tuple(skipped),
         problems=tuple(told),
         lines=lines,
     )
+
+
+def _twice(rule: Rule, other: Rule, lines: Mapping[tuple[str | int, ...], int]) -> Problem:
+    line = lines.get(("id",), rule.line)
+    if rule.content.get("id"):
+        return Problem(rule.path, line, "duplicate-id", f"the id {rule.uuid} is that of {other.where}, too",
+                       hint="Give it one of its own, or leave one of the two out.")  # fmt: skip
+    return Problem(rule.path, line, "duplicate-id", f"it has no id, and its file is called like {other.where}",
+                   hint="Give it an id.")  # fmt: skip
 
 
 def timespan(value: object) -> int:
@@ -122,14 +136,19 @@ def timespan(value: object) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _files(paths: Iterable[Path | str]) -> Iterator[Path]:
+def _files(paths: Iterable[Path | str]) -> Iterable[Path]:
+    """Return the files, each once, however many of ``paths`` it lies under."""
+    found: dict[Path, Path] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            yield from sorted(child for child in path.rglob("*") if child.suffix in (".yml", ".yaml"))
+            files = sorted(child for child in path.rglob("*") if child.suffix in (".yml", ".yaml"))
         elif path.is_file():
-            yield path
+            files = [path]
         else:
             raise RuleError("there is no such file or folder of rules", where=str(path))
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    return found.values()
 
 
 def read_documents(path: Path, text: str) -> list[Written]:
@@ -202,9 +221,11 @@ def _common(path: Path, content: Mapping[str, Any], line: int, number: int) -> R
     if level not in LEVELS:
         raise ValueError(f"level {level!r} is none of {', '.join(LEVELS)}")
     sigma_name = content.get("name")
+    name = path.stem + (f"#{sigma_name or number}" if number else "")
     return Rule(
-        uuid=str(content.get("id") or ""),
-        name=path.stem + (f"#{sigma_name or number}" if number else ""),
+        # Public rules may have no id. Theirs comes from the name, so that it stays when the rule is changed.
+        uuid=str(content.get("id") or uuid5(NAMESPACE_URL, f"sigma:{name}")),
+        name=name,
         title=str(content["title"]),
         level=level,
         status=str(content.get("status") or ""),

@@ -86,12 +86,6 @@ def test_a_rule_without_a_file_is_to_be_removed_and_one_that_moved_is_changed(tm
     }
 
 
-def test_two_rules_with_one_id_are_refused(tmp_path: Path) -> None:
-    rules = _rules(tmp_path, _rule("A", FIRST), _rule("B", FIRST.upper()))
-    with pytest.raises(RuleError, match="id"):
-        plan_rules(rules, {})
-
-
 def test_every_rule_of_ours_asks_the_same_once_it_is_deployed() -> None:
     rules = load_rules([rules_dir()])
     files, cluster = compile_rules(rules), compile_rules(deployed_rules(_deploy(rules, folder=rules_dir()).values()))

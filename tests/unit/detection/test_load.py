@@ -35,6 +35,11 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def anew(text: str, number: int) -> str:
+    """Give a rule another id."""
+    return text.replace("3f40", f"3f4{number}")
+
+
 def test_a_rule_is_read_whole(tmp_path: Path) -> None:
     path = write(tmp_path, "deep/aws_cloudtrail_stop.yml", RULE)
     (rule,) = load_rules([tmp_path]).rules
@@ -58,7 +63,7 @@ def test_every_problem_is_reported_with_its_line_and_the_rest_is_read(tmp_path: 
     write(tmp_path, "b.yml", "title: x\n  bad: [\n")
     write(tmp_path, "c.yml", "# nothing\n\njust: a map\n")
     write(tmp_path, "d.yml", RULE.replace("level: high", "level: enormous"))
-    write(tmp_path, "e.yml", RULE + "---\ntitle: second\ndetection: no map\n")
+    write(tmp_path, "e.yml", anew(RULE, 1) + "---\ntitle: second\ndetection: no map\n")
     write(tmp_path, "f.yml", RULE.replace("    selection:\n", "    selection:\n        eventName: twice\n", 1))
     write(tmp_path, "g.yml", RULE.replace("for: 1h", "for: soon"))
     rules = load_rules([tmp_path])
@@ -80,8 +85,39 @@ def test_public_rules_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 def test_several_documents_of_a_file_have_names_of_their_own(tmp_path: Path) -> None:
-    write(tmp_path, "a.yml", f"{RULE}---\n{RULE}---\nname: third\n{RULE}")
+    write(tmp_path, "a.yml", f"{RULE}---\n{anew(RULE, 1)}---\nname: third\n{anew(RULE, 2)}")
     assert [rule.name for rule in load_rules([tmp_path]).rules] == ["a", "a#1", "a#third"]
+
+
+def test_two_rules_with_one_id_would_share_their_alerts(tmp_path: Path) -> None:
+    write(tmp_path, "a.yml", RULE)
+    path = write(tmp_path, "b.yml", RULE.replace("3f40", "3F40").replace("StopLogging", "DeleteTrail"))
+    rules = load_rules([tmp_path])
+    assert [rule.name for rule in rules.rules] == ["a"]
+    (problem,) = rules.problems
+    assert (problem.where, problem.code, problem.severity) == (f"{path}:2", "duplicate-id", "error")
+    assert f"{tmp_path}/a.yml:1" in problem.message
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "deep/a.yml", RULE)
+    rules = load_rules([tmp_path, tmp_path / "deep", path, tmp_path / "deep" / ".." / "deep" / "a.yml"])
+    assert len(rules.rules) == 1
+    assert rules.problems == ()
+
+
+def test_rules_without_an_id_have_one_that_stays(tmp_path: Path) -> None:
+    public = RULE.replace("id: 0d9c7c8e-6a0b-4b0a-9b55-0c5a1d2e3f40\n", "")
+    write(tmp_path, "a.yml", public)
+    write(tmp_path, "b.yml", public + "---\n" + public)
+    first = {rule.name: rule.uuid for rule in load_rules([tmp_path]).rules}
+    assert len(set(first.values())) == 3
+    write(tmp_path, "a.yml", public.replace("StopLogging", "DeleteTrail"))
+    assert {rule.name: rule.uuid for rule in load_rules([tmp_path]).rules} == first
+    write(tmp_path, "other/a.yml", public)
+    (problem,) = load_rules([tmp_path]).problems
+    assert "no id" in problem.message
+    assert f"{tmp_path}/a.yml:1" in problem.message
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from math import ceil, inf, isfinite
+from math import isfinite
 from typing import Any
 
 import orjson
 
 from loader.detection.intervals import union
 from loader.detection.matches import Match, values
-from loader.detection.model import CompiledCorrelation, CompiledRule, CorrelationRule
+from loader.detection.model import CompiledCorrelation, CompiledRule
 from loader.detection.places import Sighting
-from loader.detection.timespan import milliseconds
-from loader.detection.window import EXTENSIONS, Expression, Firing, Occurrence, Window, firings, in_order
+from loader.detection.window import Firing, Occurrence, Window, firings, in_order
+from loader.detection.window_terms import window_of
 from loader.errors import RuleError
 
 #: A group's values by the names of its fields, as sorted pairs: hashable, and the same whatever the order in the rule.
@@ -31,19 +31,6 @@ Group = tuple[tuple[str, Any], ...]
 Node = CompiledRule | CompiledCorrelation
 #: Groups that one match may belong to; what is beyond is left out (a field with very many values).
 _MOST_GROUPS = 64
-_TYPES = (
-    "event_count",
-    "value_count",
-    "value_sum",
-    "value_avg",
-    "value_percentile",
-    "value_median",
-    "temporal",
-    "temporal_ordered",
-    *EXTENSIONS,
-)
-#: Which part of its baseline a rule must know, unless it says otherwise. With less, all is new and every mean too low.
-_WARM_UP = {"new_terms": 0.25, "spike": 0.5}
 DAY_MS = 86_400_000
 _NUMERIC = ("value_sum", "value_avg", "value_percentile", "value_median")
 
@@ -250,79 +237,6 @@ def evidence(triggers: Iterable[Trigger]) -> list[Match]:
 def canonical(group: Group) -> str:
     """Return a group as text that is the same for the same values: canonical JSON of its sorted pairs."""
     return orjson.dumps(group).decode()
-
-
-def window_of(node: CompiledCorrelation) -> Window:
-    """Return a correlation's window.
-
-    Raises:
-        RuleError: its type or its numbers cannot be honoured.
-    """
-    kind = node.type.removeprefix("siem_")
-    if kind not in _TYPES:
-        raise RuleError(f"correlation type {node.type!r} is not known", where=node.rule.where)
-    window = Window(
-        type=kind,
-        span=node.seconds * 1000,
-        bounds=dict(node.condition.bounds),
-        rules=tuple(node.rules),
-        percentile=node.condition.percentile,
-        expression=_expression(node) if node.condition.expression else None,
-        baseline=milliseconds(node.extra.get("baseline", 0), where=node.rule.where),
-        minimum=int(node.extra.get("minimum", 10 if kind == "spike" else 1)),
-        **travel_limits(node.rule) if kind == "impossible_travel" else {},
-    )
-    window = replace(window, warm_up=_warm_up(node, kind, window.baseline or window.span))
-    if kind == "new_terms":
-        # Its timespan is the baseline, unless that is named apart: nothing else slides.
-        return replace(window, span=0, baseline=window.baseline or window.span)
-    if kind == "spike" and window.baseline <= 0:
-        raise RuleError(f"{node.type} needs a baseline, like 28d", where=node.rule.where)
-    if window.span <= 0:
-        raise RuleError(f"{node.type} needs a timespan, like 10m", where=node.rule.where)
-    if kind == "temporal_ordered" and window.expression is not None and not window.monotone:
-        raise RuleError("an order has no 'not'", where=node.rule.where)
-    return window
-
-
-def _warm_up(node: CompiledCorrelation, kind: str, baseline: int) -> int:
-    """Return ``warmup``; without, the part of the baseline that a comparison needs at least, in whole days."""
-    written = node.extra.get("warmup")
-    if written is not None:
-        return milliseconds(written, where=node.rule.where)
-    return ceil(baseline * _WARM_UP.get(kind, 0) / DAY_MS) * DAY_MS if baseline >= DAY_MS else 0
-
-
-def travel_limits(rule: CorrelationRule) -> dict[str, Any]:
-    """Return ``distance_km`` and ``speed_kmh`` of an ``impossible_travel``.
-
-    Raises:
-        RuleError: one is missing, or is no number above nought.
-    """
-    limits: dict[str, Any] = {}
-    for name in ("distance_km", "speed_kmh"):
-        value = rule.extra.get(name)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < inf:
-            hint = "500 km and 1,000 km/h are what an airliner's passenger keeps to."
-            raise RuleError(f"impossible_travel needs {name}, a number above nought", where=rule.where, hint=hint)
-        limits[name] = float(value)
-    return limits
-
-
-def _expression(node: CompiledCorrelation) -> Expression:
-    from sigma import correlations as sigma
-
-    def convert(item: Any) -> Expression:
-        if isinstance(item, sigma.SigmaRuleReference):
-            return ("ref", item.reference)
-        names = {
-            sigma.CorrelationConditionNOT: "not",
-            sigma.CorrelationConditionAND: "and",
-            sigma.CorrelationConditionOR: "or",
-        }
-        return (names[type(item)], *map(convert, item.args))
-
-    return convert(sigma.SigmaExtendedCorrelationCondition.parse(node.condition.expression or ""))
 
 
 def _correlations(node: Node) -> Iterable[CompiledCorrelation]:

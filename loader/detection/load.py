@@ -27,11 +27,12 @@ from loader.detection.model import (
     Suppression,
     digest,
 )
+from loader.detection.timespan import milliseconds
 from loader.errors import RuleError
 
 LEVELS: tuple[Level, ...] = ("informational", "low", "medium", "high", "critical")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "M": 30 * 86400, "y": 365 * 86400}
-_TIMESPAN = re.compile(r"(\d+)([smhdwMy])")
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_JOINED_BY = ("and", "or", "not")
 #: Keys of ``correlation:`` that Sigma's specification defines.
 _CORRELATION_KEYS = frozenset(("type", "rules", "group-by", "timespan", "condition", "aliases", "generate"))
 
@@ -125,15 +126,18 @@ def _twice(rule: Rule, other: Rule, lines: Mapping[tuple[str | int, ...], int]) 
 
 
 def timespan(value: object) -> int:
-    """Return the seconds of Sigma's ``15s``, ``10m``, ``2h``, ``7d``, ``1w``, ``1M`` (30 days), ``1y`` (365 days).
+    """Return the seconds of Sigma's ``15s``, ``10m``, ``2h``, ``7d``, ``1w``, ``1M``, ``1y``.
 
     Raises:
         ValueError: it is none of these.
     """
-    match = _TIMESPAN.fullmatch(str(value).strip())
-    if not match or not int(match[1]):
+    try:
+        seconds = milliseconds(str(value)) // 1000
+    except RuleError:
+        seconds = 0
+    if not seconds:
         raise ValueError(f"{value!r} is not a time span such as 15s, 10m, 2h or 7d")
-    return int(match[1]) * _UNITS[match[2]]
+    return seconds
 
 
 def _files(paths: Iterable[Path | str]) -> Iterable[Path]:
@@ -271,13 +275,15 @@ def _filter(rule: Rule, body: Any) -> Filter:
 def _correlation(rule: Rule, body: Any) -> CorrelationRule:
     if not isinstance(body, Mapping) or not body.get("type"):
         raise ValueError("correlation: must be a map with a type:")
-    condition = body.get("condition")
+    condition, rules = body.get("condition"), _texts(body.get("rules"))
     if isinstance(condition, str):
+        # Specification 2.1: a condition that names rules makes the list of them unnecessary.
+        rules = rules or tuple(dict.fromkeys(name for name in _NAME.findall(condition) if name not in _JOINED_BY))
         condition = {"expression": condition}
     return CorrelationRule(
         **_fields_of(rule),
         type=str(body["type"]),
-        rules=_texts(body.get("rules")),
+        rules=rules,
         group_by=_texts(body.get("group-by")),
         seconds=timespan(body["timespan"]) if "timespan" in body else 0,
         condition=dict(condition or {}),

@@ -178,7 +178,8 @@ def _tallied(window: Window, ordered: Sequence[Occurrence]) -> Iterator[Firing]:
     tally = tally_for(window.type, window.percentile)
     inside: deque[Occurrence] = deque()
     for time, positions in _moments(ordered):
-        counted = positions if window.type == "temporal" else _each_event(ordered, positions)
+        # Names and different values are as many as there are; events and amounts count once, whatever they satisfy.
+        counted = positions if window.type in ("temporal", "value_count") else _each_event(ordered, positions)
         for occurrence in (ordered[position] for position in counted):
             tally.add(occurrence.rule, occurrence.values)
             inside.append(occurrence)

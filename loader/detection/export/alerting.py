@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from loader.detection.correlation import window_of
 from loader.detection.export.model import Document, Node, UnsaidError, distinct, file_name, one_line
 from loader.detection.export.mustache import without_tags
 from loader.detection.export.nodes import base_rules, exact_query, monotone_bounds, schema_for
 from loader.detection.export.painless import MOST_RULES, Column, group_source, sliding
 from loader.detection.model import CompiledCorrelation, CompiledRule, Query, Rule
 from loader.detection.timespan import in_words
+from loader.detection.window_terms import window_of
 
 __all__ = ["AlertingOptions", "alerting_monitor"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from loader.detection.correlation import window_of
 from loader.detection.export.athena_period import TIME, AthenaOptions
 from loader.detection.export.athena_table import stored_column
 from loader.detection.export.model import UnsaidError, number
@@ -18,6 +17,7 @@ from loader.detection.export.sql import Conditions, identifier
 from loader.detection.model import CompiledCorrelation, CompiledRule
 from loader.detection.timespan import in_words
 from loader.detection.window import Expression, Window
+from loader.detection.window_terms import window_of
 
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "=", "neq": "<>"}
 _REFUSED = {

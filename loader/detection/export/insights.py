@@ -19,13 +19,13 @@ from typing import Any
 import orjson
 
 from loader.detection.cases import read_cases
-from loader.detection.correlation import window_of
 from loader.detection.export.insights_ql import Filters, quoted
 from loader.detection.export.model import Document, Node, UnsaidError, distinct, file_name, one_line
 from loader.detection.export.nodes import base_rules, monotone_bounds, schema_for
 from loader.detection.fields import sigma_names, snake
 from loader.detection.model import CompiledCorrelation, CompiledRule, Rule
 from loader.detection.timespan import in_words
+from loader.detection.window_terms import window_of
 from loader.errors import RuleError
 
 __all__ = ["InsightsOptions", "insights_query"]

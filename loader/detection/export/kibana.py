@@ -18,12 +18,12 @@ from typing import Any
 from loader.detection.alerts import RISK
 from loader.detection.attack_names import TECHNIQUE_NAMES
 from loader.detection.clauses import any_of
-from loader.detection.correlation import window_of
 from loader.detection.export.model import Document, Node, UnsaidError, distinct, file_name, one_line
 from loader.detection.export.nodes import base_rules, exact_query, monotone_bounds, schema_for
 from loader.detection.fields import Field
 from loader.detection.model import CompiledCorrelation, CompiledRule, Query, Rule
 from loader.detection.timespan import in_words
+from loader.detection.window_terms import window_of
 
 __all__ = ["KibanaOptions", "kibana_rule"]
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from loader.detection.compile import Pack, compile_rules
+from loader.detection.correlation import Tree
 from loader.detection.load import load_rules
 from loader.detection.model import CompiledCorrelation, CompiledRule
 
@@ -68,7 +69,31 @@ def test_references_by_id_aliases_and_extended_conditions(tmp_path: Path) -> Non
     (one,) = pack.correlations
     assert one.condition.expression == "failed and worked"
     assert one.group_by == ("who",)
-    assert one.aliases["who"] == {FAILED["id"]: "source.address", "worked": "aws.cloudtrail.user_identity.arn"}
+    # Whatever the list and the alias call a rule, it goes by the name that the condition has.
+    assert list(one.rules) == ["failed", "worked"]
+    assert one.aliases["who"] == {"failed": "source.address", "worked": "aws.cloudtrail.user_identity.arn"}
+
+
+def test_a_condition_that_names_rules_needs_no_list_of_them(tmp_path: Path) -> None:
+    pack = pack_of(tmp_path, {"type": "temporal", "timespan": "1h", "condition": "failed and not worked"})
+    (one,) = pack.correlations
+    assert list(one.rules) == ["failed", "worked"]
+    assert pack.rules == ()
+
+
+def test_an_outer_group_may_be_an_alias_of_the_inner_one(tmp_path: Path) -> None:
+    aliases = {"who": {"failed": "sourceIPAddress", "worked": "userIdentity.arn"}}
+    inner = {"type": "temporal", "rules": ["failed", "worked"], "group-by": ["who"], "timespan": "1h",
+             "aliases": aliases}  # fmt: skip
+    outer = {"type": "event_count", "rules": ["inner"], "group-by": ["who"], "timespan": "1d", "condition": {"gte": 2}}
+    pack = pack_of(tmp_path, outer, {"title": "i", "name": "inner", "correlation": inner})
+    assert not pack.errors
+    chain = next(one for one in pack.correlations if one.rule.sigma_name == "chain")
+    assert Tree(chain).routes is not None
+    assert sorted(route["who"] for routes in (Tree(chain).routes or {}).values() for route in routes) == [
+        "aws.cloudtrail.user_identity.arn",
+        "source.address",
+    ]
 
 
 def test_value_counts_over_several_fields_and_chains(tmp_path: Path) -> None:
@@ -131,6 +156,21 @@ def test_a_journey_needs_its_limits_and_one_field(tmp_path: Path, change: Any, s
         ({"type": "value_count"}, "field"),
         ({"type": "value_percentile", "condition": {"field": "awsRegion", "gt": 1}}, "percentile"),
         ({"aliases": {"a": {"worked": "awsRegion"}}}, "worked"),
+        ({"rules": ["failed", "worked"], "group-by": ["a"], "aliases": {"a": {"worked": "awsRegion"}}}, "failed"),
+        ({"rules": ["failed", FAILED["id"]]}, "twice"),
+        ({"condition": {"gte": True}}, "True"),
+        ({"condition": {"gte": float("nan")}}, "nan"),
+        ({"type": "value_sum", "condition": {"gte": 1, "field": ["awsRegion", "eventName"]}}, "one field"),
+        ({"type": "value_percentile", "condition": {"gte": 1, "field": "awsRegion", "percentile": 101}}, "100"),
+        ({"condition": {"gte": 1, "percentile": 5}}, "percentile"),
+        ({"type": "temporal", "condition": "failed and (worked"}, "cannot be read"),
+        ({"type": "temporal", "condition": "failed and worked"}, "worked"),
+        ({"type": "temporal", "rules": ["failed", "worked"], "condition": "failed"}, "worked"),
+        ({"type": "temporal", "condition": f"failed or {'x' * 9}"}, "x" * 9),
+        ({"type": "temporal_ordered", "rules": ["failed", "worked"], "condition": "failed and not worked"}, "not"),
+        ({"type": "spike", "condition": {"gte": 3}}, "baseline"),
+        ({"type": "spike", "baseline": "a while", "condition": {"gte": 3}}, "a while"),
+        ({"type": "spike", "baseline": "7d", "minimum": "many", "condition": {"gte": 3}}, "many"),
     ],
 )
 def test_what_cannot_be_honoured_is_an_error_and_never_a_guess(tmp_path: Path, change: Any, said: str) -> None:

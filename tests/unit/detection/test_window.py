@@ -68,7 +68,7 @@ def _measure(window: Window, inside: Sequence[Occurrence]) -> Fraction | float |
         case "event_count":
             return len({o.id for o in inside})
         case "value_count":
-            return len(set(values))
+            return len({value for o in inside for value in o.values})
         case "value_sum":
             return sum(map(Fraction, values), Fraction(0))
         case "value_avg":

@@ -187,7 +187,7 @@ KINDS = [
     {"type": "value_sum", "condition": {"field": "requestParameters.count", "gte": 6}},
     {"type": "temporal", "rules": ["one", "two", "three"]},
     {"type": "temporal", "rules": ["one", "two", "three"], "condition": {"gte": 2}},
-    {"type": "temporal", "rules": ["one", "two", "three"], "condition": "one and not two"},
+    {"type": "temporal", "rules": ["one", "two"], "condition": "one and not two"},
     {"type": "temporal_ordered", "rules": ["one", "two"]},
     {"type": "temporal_ordered", "rules": ["one", "two", "three"]},
     {"type": "temporal_ordered", "rules": ["below", "two"]},

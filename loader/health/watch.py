@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-from threading import Event, Thread
-from types import TracebackType
-
 from opensearchpy import OpenSearch
 
+from loader.background import Background
 from loader.clock import Clock
 from loader.errors import ClusterError
 from loader.health.detection import read_detection
 from loader.health.metrics import DetectionMetrics
 from loader.health.outbox import read_outbox
 
-log = logging.getLogger(__name__)
-
 _INTERVAL_S = 60.0
+_LAST_S = 5.0
 
 
-class HealthWatch:
+class HealthWatch(Background):
     """Keeps the gauges of ``metrics`` up to date while its ``with`` block runs."""
 
     def __init__(self, client: OpenSearch, metrics: DetectionMetrics, *, clock: Clock) -> None:
+        super().__init__("health", interval=_INTERVAL_S, patience=_LAST_S)
         self._client = client
         self._metrics = metrics
         self._clock = clock
         self._trouble: str | None = None
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="health", daemon=True)
 
-    def look(self) -> None:
+    def once(self) -> None:
         """Ask once. A cluster that does not answer is a trouble, too."""
         try:
             detection = read_detection(self._client, clock=self._clock)
@@ -44,21 +39,3 @@ class HealthWatch:
     def trouble(self) -> str | None:
         """Return why this detector is not healthy; rules and channels that fail are metrics, not ill health."""
         return self._trouble
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.look()
-            except Exception:  # the next look may be better
-                log.exception("health could not be read")
-            self._stop.wait(_INTERVAL_S)
-
-    def __enter__(self) -> HealthWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join(5)

@@ -225,7 +225,7 @@ def test_the_same_as_metrics(templates: OpenSearch, clock: SettableClock) -> Non
     record_cycle(templates, report, Pack(rules=(LOGIN, BROKEN)), clock=clock, holder="me")
     metrics.cycle(report)
     watch = HealthWatch(templates, metrics, clock=clock)
-    watch.look()
+    watch.once()
     with MetricsServer(metrics.registry, watch.trouble, host="127.0.0.1", port=0) as server:
         with urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
             page = answer.read().decode()
@@ -235,5 +235,5 @@ def test_the_same_as_metrics(templates: OpenSearch, clock: SettableClock) -> Non
     assert 'siem_alerts_total{level="high"} 1.0' in page
     assert "siem_detection_cycles_total 1.0" in page
     clock.forward(3600)
-    watch.look()
+    watch.once()
     assert "no cycle of detection since" in str(watch.trouble())

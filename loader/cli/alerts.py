@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import getpass
+from datetime import datetime
 from typing import Any
 
 import click
 from rich.text import Text
 
+from loader.cli.moments import Moment
 from loader.cli.output import LEVEL_STYLES, console, print_json, table
 from loader.cli.settings import settings_for_cluster
-from loader.clock import SystemClock
+from loader.clock import SystemClock, rfc3339
 from loader.detection.triage import STATUSES, FoundAlert, Selection, Status, get_alert, list_alerts, set_status
 from loader.discover import Link, link_maker
 from loader.identity.actor import Actor
@@ -33,20 +35,20 @@ def command() -> None:
     "--level", "levels", multiple=True, type=click.Choice(list(LEVEL_STYLES)), help="Repeatable.  [default: any]"
 )
 @click.option("--rule", help="Only this rule: its name, title or id.")
-@click.option("--since", help="Only alerts at or after this time, e.g. now-7d or 2026-11-01.")
+@click.option("--since", type=Moment(), help="Only alerts at or after this time: a day, a time, or 7d.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Alerts shown at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_command(
     statuses: tuple[Status, ...],
     levels: tuple[str, ...],
     rule: str | None,
-    since: str | None,
+    since: datetime | None,
     limit: int,
     as_json: bool,
 ) -> None:
     """List alerts, the most severe and newest first."""
     settings = settings_for_cluster(quiet=as_json)
-    selection = Selection(statuses or ("open", "acknowledged"), levels, rule, since)
+    selection = Selection(statuses or ("open", "acknowledged"), levels, rule, rfc3339(since) if since else None)
     found, total = list_alerts(make_client(settings), selection, limit=limit)
     if as_json:
         link = link_maker(settings)
@@ -100,6 +102,7 @@ def show_command(identifier: str, as_json: bool) -> None:
         ("folded in", "siem.suppressed"),
         ("status", "siem.status"),
         ("set by", "siem.status_by"),
+        ("set at", "siem.status_at"),
         ("note", "siem.status_note"),
         ("verdict", "siem.verdict"),
         ("about", "rule.description"),
@@ -134,41 +137,48 @@ def _behind(actor: Actor) -> str:
     return f"{way} ({actor.certainty})"
 
 
-def _set(identifier: str, status: Status, by: str | None, note: str | None) -> None:
-    client = make_client(settings_for_cluster())
+def _set(identifier: str, status: Status, by: str | None, note: str | None, *, as_json: bool) -> None:
+    client = make_client(settings_for_cluster(quiet=as_json))
     who = by or getpass.getuser()
     alert = set_status(client, identifier, status, by=who, note=note, clock=SystemClock())
+    if as_json:
+        print_json({"id": alert.id, "index": alert.index, **alert.body})
+        return
     console().print(f"{alert.id} is {_path(alert.body, 'siem.status')} by {who}", markup=False)
 
 
 _by = click.option("--by", help="Who does it.  [default: the user of this machine]")
+_json = click.option("--json", "as_json", is_flag=True, help="Print the alert as one JSON object.")
 
 
 @command.command("ack")
 @click.argument("identifier", metavar="ID")
 @_by
 @click.option("--note", help="Why, or what you are doing about it.")
-def ack_command(identifier: str, by: str | None, note: str | None) -> None:
+@_json
+def ack_command(identifier: str, by: str | None, note: str | None, as_json: bool) -> None:
     """Acknowledge an alert: somebody is on it."""
-    _set(identifier, "acknowledged", by, note)
+    _set(identifier, "acknowledged", by, note, as_json=as_json)
 
 
 @command.command("close")
 @click.argument("identifier", metavar="ID")
 @_by
 @click.option("--note", required=True, help="What it was: the next analyst will ask.")
-def close_command(identifier: str, by: str | None, note: str) -> None:
+@_json
+def close_command(identifier: str, by: str | None, note: str, as_json: bool) -> None:
     """Close an alert. Only people do; the machine never closes one."""
-    _set(identifier, "closed", by, note)
+    _set(identifier, "closed", by, note, as_json=as_json)
 
 
 @command.command("reopen")
 @click.argument("identifier", metavar="ID")
 @_by
 @click.option("--note", help="Why.")
-def reopen_command(identifier: str, by: str | None, note: str | None) -> None:
+@_json
+def reopen_command(identifier: str, by: str | None, note: str | None, as_json: bool) -> None:
     """Open an alert again."""
-    _set(identifier, "open", by, note)
+    _set(identifier, "open", by, note, as_json=as_json)
 
 
 def _level(alert: FoundAlert) -> Text:

@@ -215,12 +215,14 @@ def _reader(
 
 def _say_errors(pack: Pack) -> Pack:
     for problem in pack.errors:
-        error_console().print(f"not run: {shown_path(problem.where)}: {problem.message}", markup=False)
+        why = f"{problem.message}. {problem.hint}" if problem.hint else problem.message
+        error_console().print(f"not run: {shown_path(problem.where)}: {why}", markup=False)
     return pack
 
 
 def _show(report: RunReport, pack: Pack, *, as_json: bool, sent: SendReport | None = None) -> None:
     report.not_run = {one.rule.name: one.reason for one in pack.waiting}
+    report.not_compiled = {problem.where: problem.message for problem in pack.errors}
     if as_json:
         print_json(report.as_dict() | ({"sent": sent.as_dict()} if sent else {}))
         return

@@ -16,6 +16,7 @@ from loader.cli.rules_deploy import apply_command, plan_command
 from loader.cli.rules_export import export_command
 from loader.cli.rules_new import new_command
 from loader.clock import SystemClock
+from loader.detection.cases import cases_path
 from loader.detection.compile import Pack, compile_rules
 from loader.detection.lint import check
 from loader.detection.load import load_rules
@@ -89,7 +90,7 @@ def check_command(folders: tuple[Path, ...], variables: Path | None, foreign: bo
 
 
 def _why(problem: Problem) -> str:
-    return f"{problem.message}. {problem.hint}" if problem.hint else problem.message
+    return f"{problem.message.rstrip('.')}. {problem.hint}" if problem.hint else problem.message
 
 
 def _plain(problem: Problem) -> dict[str, object]:
@@ -105,13 +106,17 @@ def _plain(problem: Problem) -> dict[str, object]:
 @command.command("test")
 @rules_option
 @variables_option
+@click.option("--foreign", is_flag=True, help="Public rules: those without test events are left out, and counted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def test_command(folders: tuple[Path, ...], variables: Path | None, as_json: bool) -> None:
+def test_command(folders: tuple[Path, ...], variables: Path | None, foreign: bool, as_json: bool) -> None:
     """Run each rule's own events (RULE.test.json) through the normaliser and the rule: no server needed.
 
-    Ends with exit code 1 if a rule does not fire where it should, or fires on a near miss.
+    Ends with exit code 1 if a rule does not fire where it should, fires on a near miss, or cannot be compiled.
     """
-    results = run_tests(read_pack(folders, variables), correlation_fires)
+    pack = read_pack(folders, variables)
+    results = run_tests(pack, correlation_fires)
+    untested = [result for result in results if foreign and not cases_path(result.rule).exists()]
+    results = [result for result in results if result not in untested]
     failed = [result for result in results if not result.passed]
     if as_json:
         print_json(
@@ -119,6 +124,8 @@ def test_command(folders: tuple[Path, ...], variables: Path | None, as_json: boo
                 "rules": len(results),
                 "passed": len(results) - len(failed),
                 "failed": {result.rule.name: list(result.failures) for result in failed},
+                "untested": [result.rule.name for result in untested],
+                "problems": [_plain(problem) for problem in pack.errors],
             }
         )
     else:
@@ -126,7 +133,9 @@ def test_command(folders: tuple[Path, ...], variables: Path | None, as_json: boo
             for failure in result.failures:
                 console().print(f"{shown_path(result.rule.where)}: {failure}", markup=False)
         events = sum(result.matches + result.near_misses for result in results)
-        console().print(f"{len(results) - len(failed)} of {len(results)} rules passed on {events} test events")
+        left = f", {len(untested)} rules have no test events" if untested else ""
+        console().print(f"{len(results) - len(failed)} of {len(results)} rules passed on {events} test events{left}")
+    _say_problems(pack)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -140,7 +149,7 @@ def match_command(paths: tuple[Path, ...], folders: tuple[Path, ...], variables:
     """Show which rules and correlations fire on raw log files or folders of them: no server needed.
 
     Counted are the events that match (for a correlation: those that complete it), and the alerts they would be folded
-    into by the rule's suppression.
+    into by the rule's suppression. Ends with exit code 1 if a record could not be read or a rule not be compiled.
     """
     pack = read_pack(folders, variables)
     _say_waiting(pack)
@@ -176,6 +185,7 @@ def match_command(paths: tuple[Path, ...], folders: tuple[Path, ...], variables:
         console().print(
             f"{len(fired)} of {len(pack.alerting)} rules fire on {len(events)} records in {len(files)} files"
         )
+    _say_problems(pack)
     if unreadable:
         raise click.exceptions.Exit(1)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 
 import click
 from opensearchpy import OpenSearch
 
 from loader.cli.detect import read_data, rules_option, variables_option
+from loader.cli.moments import Moment
 from loader.cli.output import console, print_json, table
 from loader.cli.settings import settings_for_cluster
 from loader.clock import SystemClock, rfc3339
@@ -17,7 +18,7 @@ from loader.detection.backtest import Comparison, Raised, backtest, compare, jud
 from loader.detection.correlation import Node
 from loader.detection.deployed import read_deployed
 from loader.detection.event_reader import EventReader, open_reader
-from loader.detection.load import load_rules, timespan
+from loader.detection.load import load_rules
 from loader.detection.model import AnyRule
 from loader.detection.run import RunOptions
 from loader.detection.versions import Version, compile_version, deployed_version, find, git_version
@@ -26,26 +27,6 @@ from loader.project import rules_dir
 
 _SHOWN = 20
 _TOO_MANY = 3
-
-
-class Moment(click.ParamType[datetime]):
-    """A day, a time in RFC 3339, or an age such as 7d."""
-
-    name = "time"
-
-    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the moment, in UTC."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            return SystemClock().now() - timedelta(seconds=timespan(value))
-        except ValueError:
-            pass
-        try:
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            self.fail(f"{value!r} is no time such as 2026-11-01, 2026-11-01T10:00:00Z or 7d", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 @click.command("backtest")

@@ -154,7 +154,8 @@ def group_text(group: Group) -> str:
 
 def describe(tree: Tree, found: Content) -> str:
     """Return why a bucket is an alert, as a line."""
-    of_group = f" for {group_text(found.bucket.group)}" if found.bucket.group else ""
+    group = tuple((_said(name), value) for name, value in found.bucket.group)
+    of_group = f" for {group_text(group)}" if group else ""
     first = describe_event(found.events[0].source)
     root = tree.root
     if not isinstance(root, CompiledCorrelation):
@@ -165,12 +166,17 @@ def describe(tree: Tree, found: Content) -> str:
     return f"{_condition_met(root, tree.windows[id(root)], found)}{of_group}; {last} {first}"
 
 
+def _said(field: str) -> str:
+    """Return a field as a line has it: what all of CloudTrail's begin with says nothing."""
+    return field.removeprefix("aws.cloudtrail.").removeprefix("flattened.")
+
+
 def _condition_met(root: CompiledCorrelation, window: Window, found: Content) -> str:
     what = " and ".join(dict.fromkeys(f"“{clean(child.rule.title)}”" for child in root.rules.values()))
     span, baseline = in_words(window.span), in_words(window.baseline)
     firings = [trigger.firing for trigger in found.triggers if trigger.firing]
     strongest = max(firings, key=lambda firing: firing.measure)
-    measure, fields = _number(strongest.measure), ", ".join(root.condition.fields)
+    measure, fields = _number(strongest.measure), ", ".join(map(_said, root.condition.fields))
     match window.type:
         case "event_count":
             return f"{measure} times {what} within {span}"

@@ -19,7 +19,7 @@ from loader.detection.clauses import Clause, both, either
 from loader.detection.encodings import correct_encodings
 from loader.detection.fields import Schema, field_map, schema_of
 from loader.detection.load import RuleSet
-from loader.detection.locations import locate
+from loader.detection.locations import advice, culprit, locate
 from loader.detection.model import (
     CompiledCorrelation,
     CompiledFilter,
@@ -180,7 +180,7 @@ class _Compiler:
         pipeline = ProcessingPipeline(items=[known], vars=listed) if listed else None
         self.backend = SiemBackend(pipeline, engine=self.engine)
         self.backend.init_processing_pipeline("clause")
-        self.filters: dict[tuple[str, LogSource], Clause] = {}
+        self.filters: dict[tuple[str, LogSource], Clause | None] = {}
 
     def attempt(self, rule: Rule) -> None:
         if source_for(rule.logsource) is None:
@@ -201,7 +201,11 @@ class _Compiler:
         schema = schema_of(source)
         plain = self._clause(rule, rule.content)
         looked_at = list(self.backend.looked_at)
-        used = [(one, self._filter(one, rule)) for one in self.rules.filters if applies(one, rule)]
+        used = [
+            (one, clause)
+            for one in self.rules.filters
+            if applies(one, rule) and (clause := self._filter(one, rule)) is not None
+        ]
         clause = both([plain, *(clause for _, clause in used)]) if used else plain
         fields = [path for name in (*rule.fields, *looked_at) if (path := stored_path(schema, name))]
         return CompiledRule(
@@ -226,22 +230,35 @@ class _Compiler:
             paths.append(path)
         return tuple(paths)
 
-    def _filter(self, one: Filter, rule: Rule) -> Clause:
-        """Compile a filter for the logs of ``rule``, which its own logsource may only narrow down to a product."""
+    def _filter(self, one: Filter, rule: Rule) -> Clause | None:
+        """Compile a filter for the logs of ``rule``, which its own logsource may only narrow down to a product.
+
+        ``None`` if that cannot be: a slip in an exception is told, and costs the exception, not the rules it is for.
+        """
         key = (one.where, rule.logsource)
         if key not in self.filters:
             body = {name: part for name, part in one.content["filter"].items() if name != "rules"}
             content = {"logsource": rule.content["logsource"], "detection": body}
-            self.filters[key] = self._clause(one, content, "filter")
+            try:
+                self.filters[key] = self._clause(one, content, "filter")
+            except RuleError as error:
+                self.filters[key] = None
+                line = int((error.where or "").rpartition(":")[2] or one.line)
+                problem = Problem(one.path, line, "compile", f"the exception holds for nothing: {error.message}",
+                                  hint=error.hint)  # fmt: skip
+                if problem not in self.problems:
+                    self.problems.append(problem)
         return self.filters[key]
 
     def _clause(self, rule: Rule, content: Mapping[str, Any], section: str = "detection") -> Clause:
+        detection = content["detection"]
         try:
-            detection = with_networks(content["detection"], self.variables)
-            wanted = {"title": rule.title, "logsource": content.get("logsource"), "detection": detection}
-            parsed = SigmaRule.from_dict(wanted)
-            for name, detection in parsed.detection.detections.items():
-                locate(detection, wanted["detection"][name], self._lines(rule, section, name))
+            detection = with_networks(detection, self.variables)
+            parsed = SigmaRule.from_dict(
+                {"title": rule.title, "logsource": content.get("logsource"), "detection": detection}
+            )
+            for name, one in parsed.detection.detections.items():
+                locate(one, detection[name], self._lines(rule, section, name))
             correct_encodings(parsed)
             self.backend.partial = section == "filter"
             clauses = self.backend.convert_rule(parsed, "clause")
@@ -250,9 +267,9 @@ class _Compiler:
             raise RuleError(f"{self.engine}: {error.reason}", where=f"{rule.path}:{line}", hint=error.hint) from None
         except (SigmaError, ValueError, TypeError, KeyError) as error:
             location = getattr(error, "source", None)
-            line = (location.line if location else None) or self.rules.line(rule, section)
+            line = (location.line if location else None) or self.rules.line(rule, section, *culprit(detection, error))
             text = str(error.args[0]) if error.args else type(error).__name__
-            raise RuleError(text, where=f"{rule.path}:{line}") from None
+            raise RuleError(text, where=f"{rule.path}:{line}", hint=advice(detection, error)) from None
         if not clauses:
             line = self.rules.line(rule, section, "condition")
             raise RuleError("the condition names no selection that exists", where=f"{rule.path}:{line}")

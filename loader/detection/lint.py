@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
@@ -167,7 +168,9 @@ def _events(rules: RuleSet, rule: Rule, part: Mapping[str, Any], path: tuple[str
     for key, name in _plain(part, "eventName"):
         if undated(name).lower() not in lowered:
             message = f"{', '.join(sources)} has no event {name}"
-            yield _problem(rules, rule, "event-name", message, *path, key)
+            close = get_close_matches(undated(name), [one for names in known for one in names], n=2)
+            hint = f"Did you mean {' or '.join(close)}?" if close else None
+            yield _problem(rules, rule, "event-name", message, *path, key, hint=hint)
 
 
 def _plain(part: Mapping[str, Any], field: str) -> Iterator[tuple[str, str]]:

@@ -57,6 +57,14 @@ class RuleSet:
         return known.get(path, rule.line)
 
 
+class _MalformedError(ValueError):
+    """What a key says cannot be meant; ``path`` leads to it."""
+
+    def __init__(self, message: str, *path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """One document of YAML: its file, its number in it (from 0), what it says, and the line of each key."""
@@ -208,22 +216,23 @@ def _rule(path: Path, content: Any, lines: Mapping[tuple[str | int, ...], int], 
         if "filter" in content:
             return _filter(rule, content["filter"])
     except (ValueError, TypeError, AttributeError) as error:
-        raise RuleError(str(error), where=f"{path}:{line}") from None
+        here = error.path if isinstance(error, _MalformedError) else ()
+        raise RuleError(str(error), where=f"{path}:{lines.get(here, line)}") from None
     if not isinstance(content.get("detection"), dict):
-        raise RuleError("a rule needs a detection", where=f"{path}:{line}")
+        raise RuleError("a rule needs a detection", where=f"{path}:{lines.get(('detection',), line)}")
     return rule
 
 
 def _common(path: Path, content: Mapping[str, Any], line: int, number: int) -> Rule:
     ours = content.get("siem") or {}
     if not isinstance(ours, Mapping):
-        raise ValueError("siem: must be a map")
+        raise _MalformedError("siem: must be a map", "siem")
     logsource = content.get("logsource") or {}
     if not isinstance(logsource, Mapping):
-        raise ValueError("logsource: must be a map")
+        raise _MalformedError("logsource: must be a map", "logsource")
     level = str(content.get("level") or "informational").lower()
     if level not in LEVELS:
-        raise ValueError(f"level {level!r} is none of {', '.join(LEVELS)}")
+        raise _MalformedError(f"level {level!r} is none of {', '.join(LEVELS)}", "level")
     sigma_name = content.get("name")
     name = path.stem + (f"#{sigma_name or number}" if number else "")
     return Rule(
@@ -256,15 +265,18 @@ def _suppression(value: Any) -> Suppression | None:
     if value is None:
         return None
     if not isinstance(value, Mapping) or "for" not in value:
-        raise ValueError("siem.suppress must be a map with by: and for:")
-    return Suppression(_texts(value.get("by")), timespan(value["for"]))
+        raise _MalformedError("siem.suppress must be a map with by: and for:", "siem", "suppress")
+    try:
+        return Suppression(_texts(value.get("by")), timespan(value["for"]))
+    except ValueError as error:
+        raise _MalformedError(str(error), "siem", "suppress", "for") from None
 
 
 def _filter(rule: Rule, body: Any) -> Filter:
     if not isinstance(body, Mapping) or "condition" not in body:
-        raise ValueError("filter: must be a map with rules:, selections and a condition:")
+        raise _MalformedError("filter: must be a map with rules:, selections and a condition:", "filter")
     if "rules" not in body:
-        raise ValueError("filter.rules is missing: name the rules by id or name, or write any")
+        raise _MalformedError("filter.rules is missing: name the rules by id or name, or write any", "filter")
     ours = rule.content.get("siem") or {}
     owner, ticket, expires = (str(ours.get(key) or "") for key in ("owner", "ticket", "expires"))
     return Filter(
@@ -274,7 +286,7 @@ def _filter(rule: Rule, body: Any) -> Filter:
 
 def _correlation(rule: Rule, body: Any) -> CorrelationRule:
     if not isinstance(body, Mapping) or not body.get("type"):
-        raise ValueError("correlation: must be a map with a type:")
+        raise _MalformedError("correlation: must be a map with a type:", "correlation")
     condition, rules = body.get("condition"), _texts(body.get("rules"))
     if isinstance(condition, str):
         # Specification 2.1: a condition that names rules makes the list of them unnecessary.
@@ -285,12 +297,19 @@ def _correlation(rule: Rule, body: Any) -> CorrelationRule:
         type=str(body["type"]),
         rules=rules,
         group_by=_texts(body.get("group-by")),
-        seconds=timespan(body["timespan"]) if "timespan" in body else 0,
+        seconds=_seconds(body),
         condition=dict(condition or {}),
         aliases={str(name): dict(by_rule) for name, by_rule in (body.get("aliases") or {}).items()},
         generate=bool(body.get("generate", False)),
         extra={key: value for key, value in body.items() if key not in _CORRELATION_KEYS},
     )
+
+
+def _seconds(correlation: Mapping[str, Any]) -> int:
+    try:
+        return timespan(correlation["timespan"]) if "timespan" in correlation else 0
+    except ValueError as error:
+        raise _MalformedError(str(error), "correlation", "timespan") from None
 
 
 def _fields_of(rule: Rule) -> dict[str, Any]:
@@ -315,4 +334,7 @@ def _line_of(error: Exception) -> int:
 
 
 def _short(error: Exception) -> str:
-    return str(getattr(error, "problem", None) or error)
+    problem = str(getattr(error, "problem", None) or error)
+    # What libyaml says of the tab that an editor put there.
+    is_tab = "cannot start any token" in problem
+    return f"{problem} (a tab? YAML is indented by spaces only)" if is_tab else problem

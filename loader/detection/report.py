@@ -57,6 +57,8 @@ class RunReport:
     notes: list[str] = field(default_factory=list)
     #: Rules that lack a list or a geo database: what, by the rule's id. No error, but nothing they watch is watched.
     not_run: dict[str, str] = field(default_factory=dict)
+    #: What could not be read or compiled and is not run either: why, by file and line.
+    not_compiled: dict[str, str] = field(default_factory=dict)
     #: Indices that rules look into.
     patterns: tuple[str, ...] = ()
 
@@ -109,6 +111,7 @@ class RunReport:
             "refused": self.refused,
             "notes": self.notes,
             "not_run": self.not_run,
+            "not_compiled": self.not_compiled,
             "filtered": self.filtered,
             "folded": self.folded,
             "learning": self.learning,

@@ -20,7 +20,7 @@ from loader.detection.compile import Pack, compile_rule
 from loader.detection.event import Event
 from loader.detection.fields import schema_of
 from loader.detection.load import RuleSet
-from loader.detection.model import CompiledCorrelation, CompiledRule, CorrelationRule, Rule
+from loader.detection.model import CompiledCorrelation, CompiledRule, CorrelationRule, Filter, Rule
 from loader.detection.places import Place, static_places
 from loader.detection.sources import AWS_CLOUDTRAIL, Source
 from loader.errors import RecordError, RuleError
@@ -75,9 +75,9 @@ class Unreadable:
 
 def run_tests(pack: Pack, correlate: Correlate | None = None) -> list[RuleTest]:
     """Run the tests of every rule of ``pack``; without ``correlate`` those of correlations are left out."""
-    results = [_run(rule.rule, partial(_rule_decides, rule.rule, rule)) for rule in _all_rules(pack)]
+    results = [_run(rule.rule, partial(_rule_decides, rule.rule, rule, pack.filters)) for rule in _all_rules(pack)]
     lacking = [one.rule for one in pack.waiting if not isinstance(one.rule, CorrelationRule)]
-    results += [_run(rule, partial(_rule_decides, rule, None)) for rule in lacking]
+    results += [_run(rule, partial(_rule_decides, rule, None, pack.filters)) for rule in lacking]
     if correlate is not None:
         tried = [*pack.correlations, *(one.compiled for one in pack.waiting if one.compiled)]
         results += [_run(one.rule, partial(_chain_decides, correlate, one)) for one in tried]
@@ -144,10 +144,10 @@ def _run(rule: Rule, decides: Callable[[Cases], Fires]) -> RuleTest:
     return RuleTest(rule, len(cases.match), len(cases.near_miss), tuple(failures))
 
 
-def _rule_decides(rule: Rule, compiled: CompiledRule | None, cases: Cases) -> Fires:
+def _rule_decides(rule: Rule, compiled: CompiledRule | None, filters: tuple[Filter, ...], cases: Cases) -> Fires:
     """Return what decides a rule's tests. Not compiled for want of a list, it needs that of its tests."""
     if cases.variables is not None:
-        compiled = compile_rule(rule, RuleSet((rule,)), variables=cases.variables)
+        compiled = compile_rule(rule, RuleSet((rule,), filters=filters), variables=cases.variables)
     if compiled is None:
         raise RuleError(f"{cases.path.name} needs variables: a list for each placeholder of the rule")
     return partial(_rule_fires, compiled)

@@ -25,7 +25,7 @@ class NoSuchAlertError(SiemError):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which alerts to list. Empty means any; ``since`` is a date expression of the cluster (``now-7d``, a date)."""
+    """Which alerts to list. Empty means any; ``since`` is a time in RFC 3339."""
 
     statuses: Sequence[Status] = ("open", "acknowledged")
     levels: Sequence[str] = ()

@@ -157,6 +157,28 @@ def test_the_deployed_rules_are_run_without_files_and_go_on_when_they_change(clu
     assert run("detect", "past", "nothing", "--rules", str(folder)).exit_code == 1
 
 
+def test_rules_without_an_id_and_beside_others_raise_alerts_of_their_own(
+    cluster: OpenSearch, folder: Path, tmp_path: Path
+) -> None:
+    public = tmp_path / "public"
+    public.mkdir()
+    body = {"title": "t", "logsource": {"product": "aws", "service": "cloudtrail"}, "level": "low"}
+    for name, action in (("aws_one", "Make"), ("aws_two", "Make"), ("aws_typo", "")):
+        selection = {"eventName": action} if action else {"eventNmae": "Make"}
+        content = {**body, "detection": {"s": selection, "condition": "s"}}
+        (public / f"{name}.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    both = ("--rules", str(folder), "--rules", str(public))
+    said("detect", "run", "--once", "--rules", str(folder))
+    put(cluster, ("m1", 1, "Make", "alice"))
+    result = run("detect", "run", "--once", *both, "--from", "past", "--json")
+    assert result.exit_code == 1
+    assert "eventName" in result.stderr, "what was probably meant"
+    (where,) = json.loads(result.stdout)["not_compiled"]
+    assert where.endswith("aws_typo.yml:3") or "aws_typo.yml:" in where
+    made = [alert["rule"]["id"] for alert in alerts(cluster) if alert["event"].get("action") == "Make"]
+    assert sorted(made) == ["aws_made", "aws_one", "aws_two"]
+
+
 def test_a_backtest_raises_what_a_cycle_raises_and_writes_nothing(cluster: OpenSearch, folder: Path) -> None:
     events = [
         (f"{user}{n}", n * 4 + shift, "Make", user) for user, shift in (("alice", 0), ("bob", 7)) for n in range(6)

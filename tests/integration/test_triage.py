@@ -59,13 +59,19 @@ def test_the_most_severe_and_newest_come_first_and_withdrawn_ones_not_at_all(ale
     assert listed("--rule", "u-high") == ["newer", "high"]
     assert listed("--since", "2026-11-02") == ["newer", "low"]
     assert listed("--limit", "1") == ["newer"]
+    assert listed("--since", "2026-11-02T00:00:00Z") == ["newer", "low"]
+    assert listed("--since", "1s") == listed("--since", "now-1s")
+    result = CliRunner().invoke(main, ["alerts", "list", "--since", "yesterday"])
+    assert result.exit_code == 2
+    assert "yesterday" in result.stderr
 
 
 def test_only_people_close_with_who_and_why_and_nothing_else_changes(alerts: OpenSearch) -> None:
     before = alerts.get(index="siem-alerts-2026.11", id="high")["_source"]
     siem("alerts", "ack", "high", "--by", "ana", "--note", "looking")
     assert listed("--status", "acknowledged") == ["high"]
-    siem("alerts", "close", "high", "--by", "ana", "--note", "a test")
+    done = json.loads(siem("alerts", "close", "high", "--by", "ana", "--note", "a test", "--json").stdout)
+    assert (done["id"], done["siem"]["status"], done["siem"]["status_by"]) == ("high", "closed", "ana")
     assert listed() == ["newer", "low"]
     after = alerts.get(index="siem-alerts-2026.11", id="high")["_source"]
     assert (after["siem"]["status"], after["siem"]["status_by"], after["siem"]["status_note"]) == (

@@ -69,7 +69,7 @@ def test_every_problem_is_reported_with_its_line_and_the_rest_is_read(tmp_path: 
     rules = load_rules([tmp_path])
     found = {problem.path.name: problem for problem in rules.problems}
     lines = {path: problem.line for path, problem in found.items()}
-    assert lines == {"b.yml": 2, "c.yml": 3, "d.yml": 1, "e.yml": 18, "f.yml": 12, "g.yml": 1}
+    assert lines == {"b.yml": 2, "c.yml": 3, "d.yml": 4, "e.yml": 19, "f.yml": 12, "g.yml": 14}
     assert "enormous" in found["d.yml"].message
     assert "twice" in found["f.yml"].message
     assert "soon" in found["g.yml"].message

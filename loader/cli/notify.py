@@ -229,7 +229,7 @@ def _notifier(*, quiet: bool) -> tuple[Settings, Notifier]:
     notifier = make_notifier(settings, make_client(settings), clock=SystemClock())
     if notifier is None:
         raise _not_configured()
-    for problem in notifier.configuration.problems:
+    for problem in notifier.configuration().problems:
         error_console().print(f"{shown_path(problem.where)}: {problem.message}", markup=False)
     return settings, notifier
 

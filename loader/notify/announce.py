@@ -6,7 +6,7 @@ after it leaves entries that nobody loses. Whatever is called twice ends in the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -14,19 +14,20 @@ from opensearchpy import OpenSearch
 
 from loader.clock import Clock, rfc3339
 from loader.detection.alerts import ALERTS_PREFIX, SEVERITY, Alert
+from loader.notify.configuration import Configuration
 from loader.notify.message import Subject, text_at
 from loader.notify.outbox import Entry, Outbox, Said, entry_id, index_of
-from loader.notify.routing import Route, channels_of
+from loader.notify.routing import channels_of
 
 WITHDRAWN = "withdrawn before it was sent"
 
 
 class Announcer:
-    """Notes alerts by the configuration's routes."""
+    """Notes alerts by the configuration's routes. ``configuration`` is asked for what holds now."""
 
-    def __init__(self, client: OpenSearch, routes: Sequence[Route], *, clock: Clock) -> None:
+    def __init__(self, client: OpenSearch, configuration: Callable[[], Configuration], *, clock: Clock) -> None:
         self._outbox = Outbox(client)
-        self._routes = routes
+        self._configuration = configuration
         self._clock = clock
 
     def __call__(self, alerts: Sequence[Alert], *, without: str | None = None) -> None:
@@ -36,10 +37,11 @@ class Announcer:
             OutboxRefusedError: the cluster refuses an entry for good.
             ClusterError: it cannot be noted now; the same alerts have to be announced again.
         """
+        routes = self._configuration().routes
         wanted = [
             _Wanted(Subject(alert.index, alert.id, alert.body), channel)
             for alert in alerts
-            for channel in channels_of(self._routes, alert.body)
+            for channel in channels_of(routes, alert.body)
             if channel != without
         ]
         if not wanted:

@@ -13,7 +13,7 @@ from loader.config import Settings
 from loader.detection.schedule import holder_name
 from loader.notify.announce import Announcer
 from loader.notify.channel import Tools
-from loader.notify.configuration import Configuration, load_configuration
+from loader.notify.configuration_file import ConfigurationFile
 from loader.notify.links import Links
 from loader.notify.post import Poster
 from loader.notify.secret import SecretReader
@@ -22,9 +22,9 @@ from loader.notify.send import Sender
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Both ends of the outbox."""
+    """Both ends of the outbox. ``configuration`` returns what the channels' file says now."""
 
-    configuration: Configuration
+    configuration: ConfigurationFile
     announce: Announcer
     sender: Sender
     tools: Tools
@@ -38,11 +38,11 @@ def make_notifier(settings: Settings, client: OpenSearch, *, clock: Clock) -> No
     """
     if settings.notify is None:
         return None
-    configuration = load_configuration(settings.notify)
+    configuration = ConfigurationFile(settings.notify)
     tools = make_tools(settings, clock=clock)
     return Notifier(
         configuration,
-        Announcer(client, configuration.routes, clock=clock),
+        Announcer(client, configuration, clock=clock),
         Sender(client, configuration, tools, holder=holder_name(), links=Links.of(settings)),
         tools,
     )

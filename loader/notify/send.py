@@ -74,12 +74,12 @@ class SendReport:
 
 
 class Sender:
-    """Sends what is due."""
+    """Sends what is due. ``configuration`` is asked before each pass for what holds now."""
 
     def __init__(
         self,
         client: OpenSearch,
-        configuration: Configuration,
+        configuration: Callable[[], Configuration],
         tools: Tools,
         *,
         holder: str,
@@ -101,15 +101,15 @@ class Sender:
         self._outbox = Outbox(client)
         self._states = ChannelStates(client, clock=tools.clock, chance=chance)
         self._alerts = AlertStore(client, clock=tools.clock)
-        self._announce = Announcer(client, configuration.routes, clock=tools.clock)
-        self._channels: dict[str, Channel] = {}
+        self._announce = Announcer(client, configuration, clock=tools.clock)
+        self._channels: dict[str, tuple[ChannelConfig, Channel]] = {}
 
     def run_pass(self, *, stop: Callable[[], bool] = lambda: False) -> SendReport:
         """Send what is due on every channel. ``stop`` is asked before each message.
 
         What goes wrong is in the report; nothing is raised for it.
         """
-        configs = self._configuration.channels
+        configs = self._configuration().channels
         report = SendReport({name: ChannelReport() for name in configs})
         # A receiver that does not answer keeps no other channel waiting, nor one that answers for ever the next pass.
         for name, config in configs.items():
@@ -307,9 +307,11 @@ class Sender:
         self._announce([alert], without=config.name)
 
     def _channel(self, config: ChannelConfig) -> Channel:
-        if config.name not in self._channels:
-            self._channels[config.name] = config.type.make(config.options, self._tools)
-        return self._channels[config.name]
+        made, channel = self._channels.get(config.name, (None, None))
+        if channel is None or made != config:
+            channel = config.type.make(config.options, self._tools)
+            self._channels[config.name] = config, channel
+        return channel
 
     def _message(self, mine: Sequence[tuple[Entry, Subject]], key: str, waiting: int) -> Message:
         if len(mine) > 1:

@@ -17,10 +17,12 @@ from detection_events import action, correlation, event, put, rule
 from opensearchpy import OpenSearch
 
 from loader.cli.main import main
+from loader.config import read_settings
 from loader.detection.alerts import Alert
 from loader.detection.model import Condition
 from loader.detection.run import RunOptions, run_once
 from loader.notify.announce import Announcer
+from loader.notify.assemble import make_notifier
 from loader.notify.channel import Tools
 from loader.notify.channel_state import ChannelStates
 from loader.notify.configuration import Configuration, load_configuration
@@ -80,7 +82,7 @@ class World:
 
     @property
     def announce(self) -> Announcer:
-        return Announcer(self.client, self.configuration.routes, clock=self.clock)
+        return Announcer(self.client, lambda: self.configuration, clock=self.clock)
 
     def raise_alerts(self, *alerts: Alert) -> None:
         for one in alerts:
@@ -97,7 +99,7 @@ class World:
     def sender(self, name: str = "sender-1", step: Callable[[str], None] = lambda _: None) -> Sender:
         return Sender(
             self.client,
-            self.configuration,
+            lambda: self.configuration,
             tools(self.clock, **self.environment),
             holder=name,
             chance=lambda: 1.0,
@@ -324,7 +326,7 @@ def test_a_receiver_that_answers_for_ever_is_left_alone(world: World, receiver: 
         world.configure(hook(receiver, second).replace("[hook]", "[slow, hook]"))
         sender = Sender(
             world.client,
-            world.configuration,
+            lambda: world.configuration,
             Tools(tools(world.clock).secrets, world.clock, Poster(read_s=30), no_aws),
             holder="me",
             longest_pass_s=1.5,
@@ -343,6 +345,30 @@ def test_a_receiver_that_answers_for_ever_is_left_alone(world: World, receiver: 
             sender.run_pass()
             go_on.wait(0.1)
         assert world.states() == {"sent": 4}
+
+
+def test_a_change_of_the_file_holds_for_what_runs(
+    world: World, receiver: WebReceiver, servers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIEM_CLUSTER_URL", servers.opensearch_url)
+    monkeypatch.setenv("SIEM_NOTIFY", str(world.folder / "notify.yml"))
+    notifier = make_notifier(read_settings(), world.client, clock=world.clock)
+    assert notifier is not None
+
+    def told(identifier: str) -> None:
+        alert = raised(identifier)
+        world.client.index(index=alert.index, id=alert.id, body=alert.body)
+        notifier.announce([alert])
+        notifier.sender.run_pass()
+
+    told("a1")
+    with web_receiver() as other:
+        world.configure(hook(other))
+        told("a2")
+        (world.folder / "notify.yml").write_text("channels: [", encoding="utf-8")
+        told("a3")
+        assert [request.json["alert"]["id"] for request in other.requests] == ["a2", "a3"]
+    assert [request.json["alert"]["id"] for request in receiver.requests] == ["a1"]
 
 
 def test_what_is_withdrawn_or_closed_before_it_is_sent_is_not_sent(world: World, receiver: WebReceiver) -> None:

@@ -120,14 +120,17 @@ class Tree:
             shortest = max(shortest, self.windows[id(self.root)].span)
         return shortest or DAY_MS
 
-    @cached_property
+    @property
     def paths(self) -> tuple[str, ...]:
         """Return every path of ``_source`` that grouping, counting and folding read."""
-        found: dict[str, None] = dict.fromkeys(self.fold_by)
-        for node in _correlations(self.root):
-            for name in (*node.group_by, *node.condition.fields):
-                found.update(dict.fromkeys((name, *node.aliases.get(name, {}).values())))
-        return tuple(found)
+        return tuple(dict.fromkeys(path for paths in self.paths_of.values() for path in paths))
+
+    @cached_property
+    def paths_of(self) -> dict[str, tuple[str, ...]]:
+        """Return, for each base rule, every path of ``_source`` that grouping, counting and folding read."""
+        found: dict[str, dict[str, None]] = {name: {} for name in self.leaves}
+        _read_below(self.root, self.fold_by, found)
+        return {name: tuple(paths) for name, paths in found.items()}
 
     @cached_property
     def routes(self) -> dict[str, list[dict[str, str]]] | None:
@@ -180,7 +183,8 @@ class Tree:
         for reference, child in node.rules.items():
             for trigger in self._triggers(child, found):
                 origin: Match | Trigger = trigger if trigger.run else trigger.event
-                occurrence = Occurrence(trigger.time, trigger.event.id, reference, counted(node, reference, trigger))
+                event, values_counted = trigger.event, counted(node, reference, trigger)
+                occurrence = Occurrence(trigger.time, event.id, reference, values_counted, event.events)
                 read = {name: _read(trigger, _path(node, reference, name)) for name in node.group_by}
                 for group in _groups(read):
                     grouped[group].append((occurrence, origin))
@@ -252,6 +256,18 @@ def _leaves(node: Node, above: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...
     else:
         for reference, child in node.rules.items():
             yield from _leaves(child, (*above, reference))
+
+
+def _read_below(node: Node, names: Iterable[str], found: Mapping[str, dict[str, None]]) -> None:
+    """Note in ``found``, for the base rules below ``node``, what of their events is read: ``names`` and its own."""
+    if isinstance(node, CompiledRule):
+        found[node.query_hash].update(dict.fromkeys(name for name in names if name))
+        return
+    # What a trigger's group has is not looked for in its event.
+    above = [name for name in names if name not in node.group_by]
+    for reference, child in node.rules.items():
+        own = [_path(node, reference, name) for name in (*node.group_by, *node.condition.fields)]
+        _read_below(child, (*above, *own), found)
 
 
 def _path(node: CompiledCorrelation, reference: str, name: str) -> str:

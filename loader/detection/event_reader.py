@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -14,18 +14,20 @@ from loader.detection.alerts import at
 from loader.detection.correlation import Group, Tree
 from loader.detection.cursor import ShardStatisticsHiddenError, belongs, read_positions
 from loader.detection.fields import schema_of
-from loader.detection.matches import TIME_FIELD, Match, flatten, match_of
+from loader.detection.matches import TIME_FIELD, Flat, Match, flatten, match_of
 from loader.detection.model import CompiledCorrelation, CompiledRule, Query
+from loader.detection.rule_handler import acceptor
 from loader.detection.search import Searcher, incomplete
 from loader.detection.sources import source_for
 from loader.errors import RuleError
 from loader.index.engine import read_engine
+from loader.logtypes.times import MISDATED
 
 _DAY_MS = 86_400_000
 _DATED = re.compile(r"-(\d{4}\.\d{2}\.\d{2})$")
-#: Longest stretch of time whose daily indices are named one by one, and the ending of the index beside them.
+#: Longest stretch of time whose daily indices are named one by one.
 _MOST_DAYS = 100
-_MISDATED = "misdated"
+_EVENT_ID = "event.id"
 _PAGE = 2000
 #: Events of one base rule in one stretch of time. More means that the rule's base is not selective enough.
 _MOST = 200_000
@@ -62,12 +64,43 @@ class EventReader:
         for page in self.pages(rule, start, end, paths, also=also, accept=accept):
             for match in page:
                 _keep(found, match)
-            if len(found) > self._most:
-                raise RuleError(
-                    f"more than {self._most} events between {at(start)} and {at(end)}",
-                    where=rule.rule.where,
-                    hint="Make the rule it counts more selective.",
-                )
+            self._check(rule, found, start, end)
+        return list(found.values())
+
+    def _check(self, rule: CompiledRule, found: Sized, start: int, end: int) -> None:
+        if len(found) > self._most:
+            raise RuleError(
+                f"more than {self._most} events between {at(start)} and {at(end)}",
+                where=rule.rule.where,
+                hint="Make the rule it counts more selective.",
+            )
+
+    def sketch(
+        self, rule: CompiledRule, start: int, end: int, paths: Sequence[str], *, also: Sequence[Query] = ()
+    ) -> list[Match]:
+        """Return what :meth:`read` does, for telling where to look: ids stand for nothing, copies are events again.
+
+        The index keeps the values of plain keywords beside the documents. Reading those takes a tenth of the time.
+
+        Raises:
+            RuleError: the query cannot be answered, or only in part, or there are too many events.
+            ClusterError: the cluster cannot be reached.
+        """
+        accept = acceptor(rule)
+        if accept is not None or self._searcher.hidden or not countable(rule, paths):
+            return self.read(rule, start, end, paths, also=also, accept=accept)
+        # A value that is too long to be indexed is not among them.
+        ignored: Query = {"exists": {"field": "_ignored"}}
+        found: dict[str, Match] = {
+            match.id: match for match in self.read(rule, start, end, paths, also=[*also, ignored])
+        }
+        for hits in self._hits(rule, start, end, _columns(paths), also=[*also, {"bool": {"must_not": [ignored]}}]):
+            for hit in hits:
+                if _EVENT_ID not in hit["fields"]:
+                    return self.read(rule, start, end, paths, also=also)
+                match = _sketched(hit, paths)
+                found[match.id] = match
+            self._check(rule, found, start, end)
         return list(found.values())
 
     def read_at(
@@ -104,6 +137,14 @@ class EventReader:
             RuleError: the query cannot be answered, or only in part.
             ClusterError: the cluster cannot be reached.
         """
+        what = {"docvalue_fields": [TIME_FIELD], "_source": True if accept else list(paths) or False}
+        for hits in self._hits(rule, start, end, what, also=also):
+            yield [flatten(match_of(hit), paths) for hit in hits if accept is None or accept(hit["_source"])]
+
+    def _hits(
+        self, rule: CompiledRule, start: int, end: int, what: Mapping[str, Any], *, also: Sequence[Query]
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Yield ``what`` of each document page by page, in the order of time; some of them more than once."""
         names = self._names(rule.index, start, end)
         if not names:
             return
@@ -113,13 +154,12 @@ class EventReader:
             "track_total_hits": False,
             "query": {"bool": {"filter": [_period(start, end), *also, rule.query]}},
             "sort": [{"@timestamp": "asc"}, {"event.id" if self._searcher.hidden else "_seq_no": "asc"}],
-            "docvalue_fields": [TIME_FIELD],
-            "_source": True if accept else list(paths) or False,
+            **what,
         }
         header = self._searcher.header(",".join(names)) | {"ignore_unavailable": True}
         while True:
             hits = self._ask(rule, header, body)["hits"]["hits"]
-            yield [flatten(match_of(hit), paths) for hit in hits if accept is None or accept(hit["_source"])]
+            yield hits
             if len(hits) < self._page:
                 return
             # Two shards can have one number at one time: the next page begins with the last hit's neighbours again.
@@ -173,6 +213,37 @@ class EventReader:
             (row[:-1], (int(bucket["first"]["value"]), int(bucket["last"]["value"])))
             for row, bucket in self._buckets(rule, paths, start, end, last=period, aggs=ends)
         )
+
+    def count_bins(
+        self,
+        rule: CompiledRule,
+        route: Mapping[str, str],
+        start: int,
+        end: int,
+        length: int,
+        *,
+        also: Sequence[Query] = (),
+        copies: bool = False,
+    ) -> Counter[tuple[Group, int]] | None:
+        """Return how many events each group has in each bin of ``length`` milliseconds, by the bin's number since 1970.
+
+        With ``copies`` only those that may stand in a day's index as well. ``None`` if the server cannot tell exactly,
+        as with :meth:`count_groups`.
+
+        Raises:
+            RuleError: the query cannot be answered, or only in part.
+            ClusterError: the cluster cannot be reached.
+        """
+        paths = list(route.values())
+        if rule.verify is not None or not countable(rule, paths):
+            return None
+        period = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{length}ms"}}
+        beside: list[Query] = [{"wildcard": {"_index": f"*-{MISDATED}"}}] if copies else []
+        counts: Counter[tuple[Group, int]] = Counter()
+        for row, bucket in self._buckets(rule, paths, start, end, also=[*also, *beside], last=period):
+            group = tuple(sorted(zip(route, row, strict=False)))
+            counts[group, int(row[-1]) // length] += bucket["doc_count"]
+        return counts
 
     def days_known(self, pattern: str, start: int, end: int) -> int:
         """Return on how many of the days from ``start``'s to the one before ``end``'s there are events at all.
@@ -267,7 +338,7 @@ class EventReader:
             part[:-1] + suffix
             for part in pattern.split(",")
             if part.endswith("-*")
-            for suffix in (_MISDATED, *(f"{at(start + day * _DAY_MS):%Y.%m.%d}" for day in range(-1, days)))
+            for suffix in (MISDATED, *(f"{at(start + day * _DAY_MS):%Y.%m.%d}" for day in range(-1, days)))
         ]
         return list(dict.fromkeys((*known, *made)))
 
@@ -295,6 +366,19 @@ def countable(rule: CompiledRule, paths: Iterable[str]) -> bool:
     fields = schema_of(source).fields if source else {}
     kinds = [fields.get(path) for path in paths]
     return all(kind and kind.kind == "keyword" and not kind.lowered for kind in kinds)
+
+
+def _columns(paths: Sequence[str]) -> dict[str, Any]:
+    """Return what to ask for so that no document is read, only what the index keeps beside them."""
+    return {"docvalue_fields": [TIME_FIELD, _EVENT_ID, *paths], "_source": False, "stored_fields": "_none_"}
+
+
+def _sketched(hit: Mapping[str, Any], paths: Sequence[str]) -> Match:
+    fields = hit["fields"]
+    flat = Flat({path: fields[path] for path in paths if path in fields})
+    # Documents of two shards can have one number, but not one event.
+    name = f"{hit['_index']} {hit['sort'][-1]} {fields[_EVENT_ID][0]}"
+    return Match(hit["_index"], name, int(float(fields["@timestamp"][0])), flat)
 
 
 def _incomplete(answer: Mapping[str, Any]) -> str | None:

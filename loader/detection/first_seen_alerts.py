@@ -19,9 +19,10 @@ from loader.detection.baselines import Baseline, BaselineStore
 from loader.detection.correlation import Group, Node, Run, Tree, Trigger, counted
 from loader.detection.first_seen import News, Seen, bin_length, term_key
 from loader.detection.folded_alerts import FoldedAlerts
-from loader.detection.intervals import Ranges, union
+from loader.detection.intervals import Ranges, is_inside, union
 from loader.detection.matches import Match
 from loader.detection.model import CompiledCorrelation, CompiledRule
+from loader.detection.narrowing import narrowed
 from loader.detection.rule_handler import acceptor
 from loader.detection.window import Firing, Window
 from loader.errors import ClusterError
@@ -155,34 +156,28 @@ class FirstSeenAlerts(FoldedAlerts):
         return sorted(self._baselines.write(changed, versions, now=self._clock.now(), keep=self._keep), key=str)
 
     def _triggers(
-        self, groups: Iterable[Group | None], first: int, last: int, limit: int, paths: Sequence[str]
+        self, wanted: Mapping[Group | None, Ranges], limit: int, paths: Sequence[str]
     ) -> dict[Group | None, list[Trigger]]:
-        wanted = {
-            group: {time: {term for term, when in news if when == time} for _, time in news if first <= time <= last}
-            for group in groups
-            if group is not None and (news := self._near(group, groups, limit))
-        }
-        times = sorted({time for moments in wanted.values() for time in moments})
+        fresh: dict[Group | None, dict[int, set[Any]]] = defaultdict(lambda: defaultdict(set))
+        for group, spans in wanted.items():
+            for term, time in self._news.get(group, ()) if group is not None else ():
+                if time <= limit and is_inside(time, spans):
+                    fresh[group][time].add(term)
+        times = sorted({time for moments in fresh.values() for time in moments})
         by_group: dict[Group | None, list[Trigger]] = defaultdict(list)
         if not times:
             return by_group
-        also = self._narrowed(self._leaf.query_hash, list(wanted))
+        everywhere: dict[Group | None, Ranges] = dict.fromkeys(fresh, ((times[0], times[-1]),))
+        also = narrowed(self._tree, self._leaf.query_hash, everywhere, 0)
         for match in self._reader.read_at(self._leaf, times, paths, also=also, accept=acceptor(self._leaf)):
             for group in self._groups(match):
-                fresh = wanted.get(group, {}).get(match.time, set())
-                terms = tuple(term for term in self._terms(match) if term_key(term) in fresh)
+                news = fresh[group][match.time] if group in fresh else set()
+                terms = tuple(term for term in self._terms(match) if term_key(term) in news)
                 if terms:
                     by_group[group].append(self._trigger(group, match, terms))
         for triggers in by_group.values():
             triggers.sort(key=lambda trigger: (trigger.time, trigger.event.id))
         return by_group
-
-    def _near(self, group: Group, groups: Iterable[Group | None], limit: int) -> set[News]:
-        """Return a group's news in the buckets that are worked out, and in those before, which they may continue."""
-        spans = groups.get(group, ()) if isinstance(groups, Mapping) else ()
-        size = self._tree.bucket
-        buckets = {number for first, last in spans for number in range(first // size - 1, last // size + 2)}
-        return {(term, time) for term, time in self._news[group] if time <= limit and time // size in buckets}
 
     def _trigger(self, group: Group, match: Match, news: tuple[Any, ...]) -> Trigger:
         run = Run(self._window, group, [match], [match.time])
@@ -239,7 +234,7 @@ class FirstSeenAlerts(FoldedAlerts):
             for row, sight in counted_by_server:
                 yield tuple(sorted(zip(route, row, strict=False))), tuple(row[len(route) :]), sight
             return
-        for page in self._reader.pages(self._leaf, start, end, self._light, accept=acceptor(self._leaf)):
+        for page in self._reader.pages(self._leaf, start, end, self._tree.paths, accept=acceptor(self._leaf)):
             for match in page:
                 for group in self._groups(match):
                     for term in self._terms(match):

@@ -22,12 +22,12 @@ from loader.detection.coverage import compare_and_set
 from loader.detection.cursor import belongs
 from loader.detection.event_alerts import filtered_questions, rule_key
 from loader.detection.event_reader import EventReader, countable
-from loader.detection.intervals import Range, Ranges, intersection, union
-from loader.detection.lowercase import lower
-from loader.detection.matches import PAYLOAD, SHOWN_PATHS, Match
+from loader.detection.intervals import Range, Ranges, intersection, is_inside, union
+from loader.detection.matches import SHOWN_PATHS, Match
 from loader.detection.model import CompiledRule, Query, digest
+from loader.detection.narrowing import narrowed, slabs
 from loader.detection.plan import Slice, Subject
-from loader.detection.plausible import hull, plausible
+from loader.detection.plausible import hull, plausible, uncountable
 from loader.detection.report import RuleCount
 from loader.detection.rule_handler import acceptor
 from loader.detection.search import Question, Sink
@@ -35,10 +35,6 @@ from loader.detection.watermark import Watermark
 from loader.discover import Link
 from loader.errors import ClusterError
 
-#: Groups whose events are read together; values of a field that a search is narrowed to.
-_GROUPS = 500
-_NARROW = 1000
-_LONGEST_TERM = 1000
 #: Ranges that a group collects before they are merged.
 _COLLECT = 256
 _CONFLICTS = 8
@@ -101,8 +97,8 @@ class FoldedAlerts:
         self._baseline, self._warm_up = (window.baseline, window.warm_up) if window else (0, 0)
         #: On how many days of the baseline before a day there are events at all.
         self._days: dict[int, int] = {}
-        #: Paths of an event that telling groups needs, and those that writing alerts does.
-        self._light = self._tree.paths
+        #: Paths that telling groups needs of each base rule's events, and those that writing alerts does.
+        self._light = self._tree.paths_of
         self._full = tuple(dict.fromkeys((*self._tree.paths, *SHOWN_PATHS)))
 
     def questions(self, piece: Slice) -> Sequence[Question]:
@@ -112,7 +108,7 @@ class FoldedAlerts:
             if not belongs(piece.shard.index, leaf.index):
                 continue
             sink = self._sink(name, historic=piece.historic)
-            asked += self._told_apart(name, leaf, piece, sink) or [self._one_by_one(leaf, leaf.query, piece, sink)]
+            asked += self._told_apart(name, leaf, piece, sink) or [self._one_by_one(name, leaf.query, piece, sink)]
             asked += filtered_questions(leaf, piece, self.count)
         return asked
 
@@ -127,12 +123,12 @@ class FoldedAlerts:
         rest = {"bool": {"filter": [ignored, leaf.query]}}
         return [
             Question(whole, piece, [sink], fields=paths, bins=self._bin_length()),
-            self._one_by_one(leaf, rest, piece, sink),
+            self._one_by_one(name, rest, piece, sink),
         ]
 
-    def _one_by_one(self, leaf: CompiledRule, query: Query, piece: Slice, sink: Sink) -> Question:
-        accept = acceptor(leaf)
-        return Question(query, piece, [sink], accept=accept, fields=None if accept else self._light)
+    def _one_by_one(self, name: str, query: Query, piece: Slice, sink: Sink) -> Question:
+        accept = acceptor(self._tree.leaves[name])
+        return Question(query, piece, [sink], accept=accept, fields=None if accept else self._light[name])
 
     def _group_paths(self, leaf: str) -> tuple[str, ...]:
         """Return what of a base rule's events tells which groups they touch."""
@@ -195,8 +191,8 @@ class FoldedAlerts:
             for group, spans in self._touched.items()
             if (cut := intersection(spans.ranges(), ((_BEGINNING, limit),)))
         }
-        for slab in self._slabs(touched):
-            hits = self._hits(plausible(self._tree, self._reader, slab, self._narrowed, broad=self._broad), limit)
+        for slab in slabs(self._tree, touched):
+            hits = self._hits(plausible(self._tree, self._reader, slab, broad=self._broad), limit)
             if hits:
                 self._rework(hits, limit)
 
@@ -206,24 +202,9 @@ class FoldedAlerts:
         if since is not None and since < until:
             delay = self._tree.delay
             for name, leaf in self._tree.leaves.items():
-                matches = self._reader.read(leaf, since + 1 - delay, until, self._light, accept=acceptor(leaf))
+                matches = self._reader.sketch(leaf, since + 1 - delay, until, self._light[name])
                 self._note(name, matches, reach=delay)
         return until
-
-    def _slabs(self, touched: Mapping[Group | None, Ranges]) -> list[dict[Group | None, Ranges]]:
-        """Cut the work into stretches of time and sets of groups whose events fit into memory."""
-        length = max(8 * self._tree.bucket, 4 * self._tree.lookback, 86_400_000)
-        slabs: dict[int, dict[Group | None, list[Range]]] = defaultdict(lambda: defaultdict(list))
-        for group, spans in touched.items():
-            for first, last in spans:
-                for number in range(first // length, last // length + 1):
-                    part = (max(first, number * length), min(last, (number + 1) * length - 1))
-                    slabs[number][group].append(part)
-        cut: list[dict[Group | None, Ranges]] = []
-        for _, groups in sorted(slabs.items()):
-            items = [(group, union(spans)) for group, spans in groups.items()]
-            cut += [dict(items[start : start + _GROUPS]) for start in range(0, len(items), _GROUPS)]
-        return cut
 
     def _hits(self, slab: Mapping[Group | None, Ranges], limit: int) -> Mapping[Group | None, Ranges]:
         """Return the groups that can have changed.
@@ -234,14 +215,9 @@ class FoldedAlerts:
         value_sum = any(window.type == "value_sum" for window in self._tree.windows.values())
         if not slab or not self._monotone or value_sum or not self._tree.windows:
             return slab
-        first, last = hull(slab.values())
-        hits: dict[Group | None, Ranges] = {}
-        for group, triggers in self._triggers(slab, first, last, limit, self._light).items():
-            asked = group if self._tree.routes is not None else None
-            spans = slab.get(asked, ())
-            if any(start <= trigger.time <= end for trigger in triggers for start, end in spans):
-                hits[group] = spans
-        return hits
+        odd = {group: spans for group, spans in slab.items() if group is not None and uncountable(group)}
+        everywhere = slab.get(None, ())
+        return odd | {group: slab.get(group, everywhere) for group in self._among(self._read(slab), slab, limit)}
 
     def _rework(self, hits: Mapping[Group | None, Ranges], limit: int) -> None:
         waiting = dict(hits)
@@ -269,8 +245,10 @@ class FoldedAlerts:
             return {}
         stored = self._store.read([(bucket.index, bucket.id) for bucket in flat])
         self._step("alerts read")
-        first, last = min(b.before.start for b in flat), max(b.end for b in flat) - 1
-        triggers = self._triggers(hits, first, last, limit, self._full)
+        whole: dict[Group | None, Ranges] = {
+            group: union((b.before.start, b.end - 1) for b in places) for group, places in buckets.items()
+        }
+        triggers = self._triggers(whole, limit, self._full)
         self._step("events read")
         planned: list[tuple[Bucket, Stored | None, dict[str, Any]]] = []
         standing: list[tuple[Group, Alert]] = []
@@ -331,37 +309,59 @@ class FoldedAlerts:
         """Return every group there is around ``spans``: of rules whose groups cannot be told from one match."""
         size = self._tree.bucket
         first, last = hull([spans])
-        around = self._triggers(
-            {None: spans}, (first // size - 1) * size, (last // size + 2) * size - 1, limit, self._light
-        )
-        known = dict.fromkeys(around, spans)
+        wide = ((first // size - 1) * size, (last // size + 2) * size - 1)
+        known = dict.fromkeys(self._triggers({None: (wide,)}, limit, self._tree.paths), spans)
         for group in self._store.groups(self._tree.root.rule.uuid, first - size, last + size):
             known.setdefault(group, spans)
         return known
 
     def _triggers(
-        self, groups: Iterable[Group | None], first: int, last: int, limit: int, paths: Sequence[str]
+        self, wanted: Mapping[Group | None, Ranges], limit: int, paths: Sequence[str]
     ) -> dict[Group | None, list[Trigger]]:
-        """Return the triggers in [first, last] and up to ``limit``, by the alert's group."""
-        wanted = set(groups)
-        narrow = self._tree.routes is not None and None not in wanted
+        """Return the triggers in the ranges of ``wanted`` and up to ``limit``, by the alert's group.
+
+        ``None`` stands for every group.
+        """
+        return self._among(self._read(wanted, paths), wanted, limit)
+
+    def _read(
+        self, wanted: Mapping[Group | None, Ranges], paths: Sequence[str] | None = None
+    ) -> dict[str, list[Match]]:
+        """Return the events, by base rule, that triggers in the ranges of ``wanted`` depend on, and others.
+
+        Without ``paths`` it is enough to tell where there may be triggers.
+        """
+        first, last = hull(wanted.values())
+        lookback = self._tree.lookback
         found: dict[str, list[Match]] = {}
         for name, leaf in self._tree.leaves.items():
-            also = self._narrowed(name, [group for group in wanted if group is not None]) if narrow else []
-            since = first - self._tree.lookback
+            also = narrowed(self._tree, name, wanted, lookback)
             # What an absence waits for is after the trigger's own event, but never after the trigger.
-            found[name] = self._reader.read(leaf, since, last, paths, also=also, accept=acceptor(leaf))
+            if paths is None:
+                found[name] = self._reader.sketch(leaf, first - lookback, last, self._light[name], also=also)
+            else:
+                found[name] = self._reader.read(leaf, first - lookback, last, paths, also=also, accept=acceptor(leaf))
+        return found
+
+    def _among(
+        self, found: Mapping[str, Sequence[Match]], wanted: Mapping[Group | None, Ranges], limit: int
+    ) -> dict[Group | None, list[Trigger]]:
         by_group: dict[Group | None, list[Trigger]] = defaultdict(list)
+        everywhere = wanted.get(None, ())
         for trigger in self._tree.triggers(found):
-            if first <= trigger.time <= min(last, limit):
-                if not self._ripe(trigger.time):
-                    self.count.learning += 1
-                    continue
-                if self._warm_up and trigger.firing:
-                    trigger.firing = replace(trigger.firing, known_days=self._known_days(trigger.time))
-                for group in self._tree.fold(trigger):
-                    if not narrow or group in wanted:
-                        by_group[group].append(trigger)
+            if trigger.time > limit:
+                continue
+            folded = self._tree.fold(trigger)
+            groups = [group for group in folded if is_inside(trigger.time, wanted.get(group, everywhere))]
+            if not groups:
+                continue
+            if not self._ripe(trigger.time):
+                self.count.learning += 1
+                continue
+            if self._warm_up and trigger.firing:
+                trigger.firing = replace(trigger.firing, known_days=self._known_days(trigger.time))
+            for group in groups:
+                by_group[group].append(trigger)
         return by_group
 
     def _ripe(self, time: int) -> bool:
@@ -373,28 +373,6 @@ class FoldedAlerts:
         if day not in self._days:
             self._days[day] = self._reader.days_known(self.subject.index, time - self._baseline, time)
         return self._days[day]
-
-    def _narrowed(self, leaf: str, groups: Sequence[Group]) -> list[Query]:
-        """Return what narrows a base rule to ``groups``: more may be found, never less."""
-        routes = (self._tree.routes or {}).get(leaf, [])
-        either: list[Query] = []
-        for route in routes:
-            clauses = []
-            for name, path in route.items():
-                terms = {value for group in groups for key, value in group if key == name}
-                # Payloads are not indexed under their own names, nor are very long values.
-                # Neither can an absence be asked for among them.
-                searchable = PAYLOAD not in path and all(
-                    term is not None and len(str(term)) <= _LONGEST_TERM for term in terms
-                )
-                if searchable and len(terms) <= _NARROW:
-                    # A wildcard field holds lower case only.
-                    terms |= {lower(term) for term in terms if isinstance(term, str)}
-                    clauses.append({"terms": {path: sorted(terms, key=str)}})
-            if not clauses:
-                return []
-            either.append({"bool": {"filter": clauses}})
-        return [{"bool": {"should": either, "minimum_should_match": 1}}] if either else []
 
 
 def _folded(body: Mapping[str, Any]) -> int:

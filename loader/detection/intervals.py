@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 #: One inclusive range, ``(first, last)``.
@@ -46,6 +47,12 @@ def intersection(one: Iterable[Range], other: Iterable[Range]) -> Ranges:
     """Return what is in both."""
     first = union(one)
     return difference(first, difference(first, other))
+
+
+def is_inside(number: int, ranges: Ranges) -> bool:
+    """Return whether ``number`` is in one of ``ranges``."""
+    position = bisect_right(ranges, number, key=lambda span: span[0])
+    return position > 0 and number <= ranges[position - 1][1]
 
 
 def size(ranges: Iterable[Range]) -> int:

@@ -8,7 +8,7 @@ left out cannot have a trigger, and since events only come, it cannot have had o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Literal
@@ -17,6 +17,7 @@ from loader.detection.correlation import Group, Tree
 from loader.detection.event_reader import EventReader
 from loader.detection.intervals import Range, Ranges
 from loader.detection.model import CompiledCorrelation, CompiledRule, Query
+from loader.detection.narrowing import narrowed
 
 #: Values that are longer may not be indexed, so that the server has no group of them.
 _UNCOUNTABLE = 8000
@@ -55,14 +56,13 @@ def plausible(
     tree: Tree,
     reader: EventReader,
     slab: Mapping[Group | None, Ranges],
-    narrowed: Callable[[str, Sequence[Group]], list[Query]],
     *,
     broad: Mapping[str, int],
 ) -> Mapping[Group | None, Ranges]:
     """Return the part of ``slab`` (group → times touched) that can have triggers.
 
-    ``narrowed`` returns what narrows a base rule to groups; ``broad`` says how many events each has just had: the one
-    with the fewest is counted first, and what it leaves out is not looked for in the others.
+    ``broad`` says how many events each base rule has just had: the one with the fewest is counted first, and what it
+    leaves out is not looked for in the others.
 
     Raises:
         RuleError: the events cannot be counted.
@@ -72,14 +72,15 @@ def plausible(
     if needed is None or not slab or None in slab or tree.routes is None:
         return slab
     first, last = hull(slab.values())
-    odd = {group for group in slab if group is not None and any(_uncountable(value) for _, value in group)}
+    odd = {group for group in slab if group is not None and uncountable(group)}
     left = [group for group in slab if group is not None and group not in odd]
     found: Counter[Group] = Counter()
     leaves = sorted(tree.leaves, key=lambda name: broad.get(name, 0))
     for name in leaves:
         if not left:
             break
-        counts = _count(tree, reader, needed, name, (first - needed.before, last), narrowed(name, left))
+        also = narrowed(tree, name, {group: slab[group] for group in left}, needed.before)
+        counts = _count(tree, reader, needed, name, (first - needed.before, last), also)
         if counts is None:
             return slab
         found.update(counts)
@@ -121,5 +122,6 @@ def hull(ranges: Iterable[Ranges]) -> Range:
     return min(first for first, _ in spans), max(last for _, last in spans)
 
 
-def _uncountable(value: object) -> bool:
-    return value is None or len(str(value)) > _UNCOUNTABLE
+def uncountable(group: Group) -> bool:
+    """Return whether the server may have no bucket of the group."""
+    return any(not isinstance(value, str) or len(value) > _UNCOUNTABLE for _, value in group)

@@ -26,6 +26,7 @@ from loader.detection.plan import Slice, Start, admit, slices
 from loader.detection.report import RunReport
 from loader.detection.rule_handler import RuleHandler
 from loader.detection.search import Question, Searcher, Sink
+from loader.detection.spike_alerts import SpikeAlerts, counts_baseline
 from loader.detection.system_alerts import write_system_alerts
 from loader.detection.watermark import Watermark
 from loader.discover import Link
@@ -169,12 +170,12 @@ class _Cycle:
                         "step": self._step,
                         "link": self._options.link,
                     }
-                    if (
-                        self._options.stored_baselines
-                        and isinstance(rule, CompiledCorrelation)
-                        and keeps_baseline(rule)
-                    ):
+                    if not isinstance(rule, CompiledCorrelation):
+                        handler = FoldedAlerts(rule, **how)
+                    elif self._options.stored_baselines and keeps_baseline(rule):
                         handler = FirstSeenAlerts(rule, client=self._client, **how)
+                    elif counts_baseline(rule):
+                        handler = SpikeAlerts(rule, **how)
                     else:
                         handler = FoldedAlerts(rule, **how)
             except RuleError as error:

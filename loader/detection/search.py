@@ -1,7 +1,8 @@
 """Asking many questions of many shards, and whether the answers are whole.
 
-First one search a slice counts for all its questions at once: most rules find nothing, and counting together costs half
-of asking each (measured: 0.34 against 1.1 s of server time for 180 rules over 9,500 documents). Then the questions that
+First one search a slice tells which calls occur in it at all: most rules name others (:mod:`loader.detection.facets`).
+Then one counts for all questions that are left: most find nothing, and counting together costs half of asking each
+(measured: 0.34 against 1.1 s of server time for 180 rules over 9,500 documents). Then the questions that
 found something are asked, page by page, in few ``_msearch`` requests. An answer counts only if no search timed out, no
 shard failed and as many documents were read as were counted: anything less is a failure of that question.
 """
@@ -18,6 +19,7 @@ from opensearchpy.exceptions import TransportError
 
 from loader.clock import Clock
 from loader.detection.cursor import preference, refresh
+from loader.detection.facets import AGGREGATIONS, can_match, read_facets
 from loader.detection.matches import SHOWN_PATHS, TIME_FIELD, Match, match_of, sighting, sights_of
 from loader.detection.model import Query
 from loader.detection.plan import Slice
@@ -105,6 +107,7 @@ class Searcher:
         by_slice: dict[Slice, list[Question]] = defaultdict(list)
         for question in questions:
             by_slice[question.over].append(question)
+        self._rule_out(by_slice)
         groups = [
             group[start : start + _COUNTED] for group in by_slice.values() for start in range(0, len(group), _COUNTED)
         ]
@@ -123,15 +126,35 @@ class Searcher:
                         question.expected = buckets[str(number)]["doc_count"]
             groups = halves
 
+    def _rule_out(self, by_slice: dict[Slice, list[Question]]) -> None:
+        """Answer the questions that require what does not occur in their slice, and leave the others."""
+        slices = list(by_slice)
+        for start in range(0, len(slices), _COUNTING):
+            batch = slices[start : start + _COUNTING]
+            answers = self.search([self._counts(over, AGGREGATIONS) for over in batch])
+            for over, answer in zip(batch, answers, strict=True):
+                if incomplete(answer):
+                    continue
+                facets = read_facets(answer["aggregations"])
+                left: list[Question] = []
+                for question in by_slice[over]:
+                    if can_match(question.query, facets):
+                        left.append(question)
+                    else:
+                        question.expected = 0
+                by_slice[over] = left
+
     def _counting(self, group: Sequence[Question]) -> Request:
-        over = group[0].over
         filters = {str(number): question.query for number, question in enumerate(group)}
+        return self._counts(group[0].over, {"q": {"filters": {"filters": filters}}})
+
+    def _counts(self, over: Slice, aggregations: Mapping[str, Any]) -> Request:
         body = {
             "size": 0,
             "timeout": _TIMEOUT,
             "track_total_hits": False,
             "query": {"bool": {"filter": [_within(over)]}},
-            "aggs": {"q": {"filters": {"filters": filters}}},
+            "aggs": aggregations,
         }
         return self._header_for(over), body
 

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import groupby
+from itertools import accumulate, groupby
 from math import inf
 from typing import Any
 
@@ -51,6 +51,8 @@ class Occurrence:
     id: str
     rule: str = ""
     values: tuple[Any, ...] = ()
+    #: How many events a spike's baseline takes it for.
+    events: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,17 +278,19 @@ def _new_terms(window: Window, ordered: Sequence[Occurrence]) -> Iterator[Firing
             seen.update(dict.fromkeys(ordered[position].values, time))
 
 
-def _events(ordered: Sequence[Occurrence]) -> list[int]:
-    """Return the times of the distinct events, in order."""
-    return [o.time for _, positions in _moments(ordered) for o in (ordered[p] for p in _each_event(ordered, positions))]
+def _events(ordered: Sequence[Occurrence]) -> list[Occurrence]:
+    """Return the distinct events, in order."""
+    return [ordered[p] for _, positions in _moments(ordered) for p in _each_event(ordered, positions)]
 
 
 def _spikes(window: Window, ordered: Sequence[Occurrence]) -> Iterator[Firing]:
-    times = _events(ordered)
+    events = _events(ordered)
+    times = [event.time for event in events]
+    sums = [0, *accumulate(event.events for event in events)]
     for time, positions in _moments(ordered):
         begin = bisect_left(times, time - window.span)
-        count = bisect_right(times, time) - begin
-        before = begin - bisect_left(times, time - window.span - window.baseline)
+        count = sums[bisect_right(times, time)] - sums[begin]
+        before = sums[begin] - sums[bisect_left(times, time - window.span - window.baseline)]
         expected = Fraction(before * window.span, window.baseline)
         ratio = count / expected if expected else inf
         if count >= window.minimum and holds(window.bounds, ratio):
@@ -295,7 +299,7 @@ def _spikes(window: Window, ordered: Sequence[Occurrence]) -> Iterator[Firing]:
 
 
 def _absences(window: Window, ordered: Sequence[Occurrence]) -> Iterator[Firing]:
-    times = _events(ordered)
+    times = [event.time for event in _events(ordered)]
     moments = list(_moments(ordered))
     for number, (time, positions) in enumerate(moments):
         if number + 1 < len(moments) and moments[number + 1][0] <= time + window.span:

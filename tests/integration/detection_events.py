@@ -83,10 +83,12 @@ def event(second: float, name: str, user: str | None = "alice", **more: Any) -> 
 
 
 def put(client: OpenSearch, documents: Mapping[str, Mapping[str, Any]], index: str | None = None) -> None:
+    """Index ``documents`` by their ids, which are their ``event.id`` as well unless they have one."""
     lines: list[Any] = []
     for identifier, document in documents.items():
         name = index or "log-aws-cloudtrail-" + document["@timestamp"][:10].replace("-", ".")
-        lines += [{"create": {"_index": name, "_id": identifier}}, document]
+        whole = {**document, "event": {"id": identifier, **document["event"]}}
+        lines += [{"create": {"_index": name, "_id": identifier}}, whole]
     answer = client.bulk(body=lines)
     assert not answer["errors"], answer
 

@@ -29,8 +29,9 @@ def can_spike(window: Window, counts: Mapping[int, int]) -> set[int]:
         most = counts[number] + counts.get(number - 1, 0)
         if most < window.minimum:
             continue
-        start = _first_certain(window, number)
-        certain = sums[bisect_left(numbers, number - 1)] - sums[bisect_left(numbers, start)]
+        end = bisect_left(numbers, number - 1)
+        # A baseline shorter than the window may have no such bin.
+        certain = sums[end] - sums[min(end, bisect_left(numbers, _first_certain(window, number)))]
         # With nothing before it the ratio is infinite. Other bounds than lower ones are not reasoned about.
         if growing and certain and not holds(window.bounds, Fraction(most * window.baseline, certain * window.span)):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loader.detection.spikes import can_spike, needed
@@ -28,12 +28,14 @@ def events(times: Sequence[int]) -> list[Occurrence]:
     return in_order([Occurrence(time, str(number)) for number, time in enumerate(times)])
 
 
+@settings(max_examples=1000)
 @given(WINDOWS, TIMES)
 def test_every_firing_is_in_a_bin_where_one_can_be(window: Window, times: list[int]) -> None:
     likely = can_spike(window, Counter(time // window.span for time in times))
     assert {firing.time // window.span for firing in firings(window, events(times))} <= likely
 
 
+@settings(max_examples=1000)
 @given(WINDOWS, TIMES)
 def test_numbers_in_place_of_events_give_the_same_firings(window: Window, times: list[int]) -> None:
     counts = Counter(time // window.span for time in times)

@@ -30,6 +30,7 @@ from loader.detection.model import (
     Problem,
     Query,
     Rule,
+    raising,
 )
 from loader.detection.needs import NO_PLACES, Variables, missing, with_networks
 from loader.detection.places import Places
@@ -52,7 +53,8 @@ class Waiting:
 class Pack:
     """A compiled set of rules. ``problems`` holds those of loading, too; a rule with an error is not in the pack.
 
-    ``rules`` raise alerts by themselves. ``base_rules`` only feed correlations (no ``generate: true``).
+    ``rules`` raise alerts by themselves. ``base_rules`` only feed correlations (no ``generate: true``), and so do those
+    of ``correlations`` that are not in :attr:`alerting`.
     """
 
     rules: tuple[CompiledRule, ...] = ()
@@ -67,14 +69,15 @@ class Pack:
 
     @property
     def alerting(self) -> tuple[CompiledRule | CompiledCorrelation, ...]:
-        """Return what raises alerts by itself: rules and correlations."""
-        return (*self.rules, *self.correlations)
+        """Return what raises alerts by itself: rules, and correlations that no other one consumes."""
+        return tuple(raising((*self.rules, *self.correlations)))
 
     @property
     def known(self) -> tuple[Rule, ...]:
         """Return every rule there is: those that run, those that feed correlations, and those that wait."""
-        waiting = (one.rule for one in self.waiting)
-        return (*(one.rule for one in (*self.alerting, *self.base_rules)), *waiting)
+        compiled = (*self.rules, *self.base_rules)
+        others = (*(one.rule for one in self.correlations), *(one.rule for one in self.waiting))
+        return (*(one.rule for one in compiled), *others)
 
     @property
     def errors(self) -> tuple[Problem, ...]:

@@ -7,7 +7,7 @@ Field names: a :class:`Rule` speaks Sigma's (``userIdentity.arn``), a compiled r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -193,6 +193,19 @@ class CompiledCorrelation:
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: Where addresses are, for ``impossible_travel``; such a correlation cannot be run without.
     places: Places | None = field(default=None, repr=False, compare=False)
+
+
+def raising(nodes: Iterable[CompiledRule | CompiledCorrelation]) -> list[CompiledRule | CompiledCorrelation]:
+    """Return what raises alerts: not the correlations that others only consume (without ``generate: true``)."""
+    known = list(nodes)
+    consumed = {
+        child.rule.uuid
+        for node in known
+        if isinstance(node, CompiledCorrelation) and not node.generate
+        for child in node.rules.values()
+        if isinstance(child, CompiledCorrelation)
+    }
+    return [node for node in known if isinstance(node, CompiledRule) or node.rule.uuid not in consumed]
 
 
 @dataclass(frozen=True, slots=True)

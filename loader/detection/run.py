@@ -21,7 +21,7 @@ from loader.detection.first_seen_alerts import FirstSeenAlerts, keeps_baseline
 from loader.detection.folded_alerts import FoldedAlerts
 from loader.detection.matches import Match
 from loader.detection.minutes import minute_positions, recount
-from loader.detection.model import CompiledCorrelation, CompiledRule, digest
+from loader.detection.model import CompiledCorrelation, CompiledRule, digest, raising
 from loader.detection.plan import Slice, Start, admit, slices
 from loader.detection.report import RunReport
 from loader.detection.rule_handler import RuleHandler
@@ -94,7 +94,7 @@ class _Cycle:
         step: Step,
     ) -> None:
         self._client = client
-        self._rules = _alerting(rules)
+        self._rules = raising(rules)
         self._clock = clock
         self._options = options
         self._step = step
@@ -316,18 +316,6 @@ class _Asked:
                 self._failed[(key, piece)] = str(error) or type(error).__name__
 
         return guarded
-
-
-def _alerting(rules: Sequence[CompiledRule | CompiledCorrelation]) -> list[CompiledRule | CompiledCorrelation]:
-    """Return the rules that raise alerts: not the correlations that others only consume."""
-    consumed = {
-        child.rule.uuid
-        for rule in rules
-        if isinstance(rule, CompiledCorrelation) and not rule.generate
-        for child in rule.rules.values()
-        if isinstance(child, CompiledCorrelation)
-    }
-    return [rule for rule in rules if isinstance(rule, CompiledRule) or rule.rule.uuid not in consumed]
 
 
 def _indices(rule: CompiledRule | CompiledCorrelation) -> set[str]:

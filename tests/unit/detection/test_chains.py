@@ -104,6 +104,10 @@ def test_value_counts_over_several_fields_and_chains(tmp_path: Path) -> None:
     chain = next(one for one in pack.correlations if one.rule.sigma_name == "chain")
     assert chain.condition.fields == ("cloud.region", "event.action")
     assert isinstance(chain.rules["inner"], CompiledCorrelation)
+    # What is only consumed raises nothing by itself, unless the one above generates.
+    assert [node.rule.sigma_name for node in pack.alerting] == ["worked", "chain"]
+    pack = pack_of(tmp_path, {**outer, "generate": True}, {"title": "i", "name": "inner", "correlation": inner})
+    assert {node.rule.sigma_name for node in pack.alerting} == {"worked", "chain", "inner"}
 
 
 @pytest.mark.parametrize("kind", ["new_terms", "spike", "absence"])

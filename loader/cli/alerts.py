@@ -20,6 +20,8 @@ from loader.index.client import make_client
 from loader.investigate.principal import behind_alert
 
 _SHOWN_EVIDENCE = 20
+#: Columns that a list of alerts needs beside what happened.
+_BESIDE = 68
 
 
 @click.group("alerts")
@@ -59,18 +61,21 @@ def list_command(
             }
         )
         return
+    screen = console()
+    # In a terminal two lines an alert: more of them are in sight, and `show` has the rest.
+    most = max(60, 2 * (screen.width - _BESIDE)) if screen.is_terminal else None
     rows = [
         (
             _level(alert),
-            _path(alert.body, "@timestamp"),
+            _path(alert.body, "@timestamp").replace(".000Z", "Z"),
             _path(alert.body, "siem.status"),
             alert.id,
-            _path(alert.body, "message"),
+            _shortened(_path(alert.body, "message"), most),
         )
         for alert in found
     ]
-    console().print(table(None, ["severity", "time", "status", "id", "what"], rows))
-    console().print(f"{len(found)} of {total} alerts" + ("" if total == 0 else ". Next: siem alerts show ID"))
+    screen.print(table(None, ["severity", "time", "status", "id", "what"], rows))
+    screen.print(f"{len(found)} of {total} alerts" + ("" if total == 0 else ". Next: siem alerts show ID"))
 
 
 @command.command("show")
@@ -179,6 +184,10 @@ def close_command(identifier: str, by: str | None, note: str, as_json: bool) -> 
 def reopen_command(identifier: str, by: str | None, note: str | None, as_json: bool) -> None:
     """Open an alert again."""
     _set(identifier, "open", by, note, as_json=as_json)
+
+
+def _shortened(text: str, most: int | None) -> str:
+    return text if most is None or len(text) <= most else text[: most - 1] + "…"
 
 
 def _level(alert: FoundAlert) -> Text:

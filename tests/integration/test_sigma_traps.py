@@ -277,6 +277,10 @@ def test_query_string_is_wrong(opensearch_client: OpenSearch, index: str, trap: 
     assert theirs != _expected(trap), "the other backend has learned it: this is no trap any more"
 
 
+def test_every_trap_is_tried() -> None:
+    assert {int(trap.name.split()[0]) for trap in TRAPS} == set(range(1, 11))
+
+
 def _expected(trap: Trap) -> set[str]:
     return {f"{trap.name}/{number}" for number in range(len(trap.finds))}
 

@@ -134,6 +134,24 @@ def test_every_page_of_every_shard_is_read(clean_cluster: OpenSearch, clock: Set
     assert report.complete
 
 
+def test_many_rules_are_few_requests(
+    templates: OpenSearch, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(templates, {f"e{number}": event(number, f"Call{number}") for number in range(60)})
+    requests: list[int] = []
+    search = templates.msearch
+
+    def counted(body: Sequence[Any], **more: Any) -> Any:
+        requests.append(len(body) // 2)
+        return search(body=body, **more)
+
+    monkeypatch.setattr(templates, "msearch", counted)
+    rules = [rule(f"call_{number}", action(f"Call{number}")) for number in range(60)]
+    report = run_once(templates, rules, clock=clock, options=RunOptions(start="past"))
+    assert report.alerts_new == 60
+    assert len(requests) <= 5, requests
+
+
 def test_what_comes_late_is_examined_whatever_its_time(templates: OpenSearch, clock: SettableClock) -> None:
     put(templates, {"e1": event(0, "ConsoleLogin")})
     run_once(templates, [LOGIN], clock=clock)

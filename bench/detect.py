@@ -257,7 +257,9 @@ class Bench:
 
     def cycle(self, what: str, new: int) -> None:
         node, own, began = self._node_seconds(), _own_seconds(), time.perf_counter()
-        report = run_once(self.client, self.rules, clock=SystemClock(), options=RunOptions())
+        report = run_once(
+            self.client, self.rules, clock=SystemClock(), options=RunOptions(workers=Settings().detect_workers)
+        )
         figure = Figure(
             what,
             self.there - new,

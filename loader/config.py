@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     rule_variables: Path | None = Field(
         None, description="YAML file of the lists that rules compare with; without, they are empty"
     )
+    detect_workers: int = Field(
+        2, ge=1, le=32, description="correlations that a cycle of detection works out at a time"
+    )
     rules_deployed: bool = Field(
         False, description="run the rules that `siem rules apply` has put into the cluster, not those in files"
     )

@@ -120,6 +120,7 @@ def run_command(
     clock, holder = SystemClock(), holder_name()
     notifier = make_notifier(settings, client, clock=clock)
     options = RunOptions(
+        workers=settings.detect_workers,
         start="now" if start == "now" else "past",
         link=link_maker(settings),
         announce=notifier.announce if notifier else None,

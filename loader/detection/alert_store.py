@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import Any, Literal
 
 import orjson
@@ -15,6 +17,7 @@ from loader.detection.alerts import ALERTS_PREFIX, Alert, Announce
 from loader.detection.correlation import Group
 from loader.detection.search import describe_error
 from loader.errors import ClusterError, RuleError
+from loader.index.patience import get_documents, patiently
 
 Written = Literal["new", "existing"]
 
@@ -44,6 +47,7 @@ class AlertStore:
         self._client = client
         self._clock = clock
         self._announce = announce
+        self._lock = Lock()
 
     def announce(self, alerts: Sequence[Alert]) -> None:
         """Pass on alerts that are written.
@@ -52,7 +56,9 @@ class AlertStore:
             SiemError: they cannot be noted. Their events must not count as examined, so that they come again.
         """
         if self._announce is not None and alerts:
-            self._announce(alerts)
+            # Several correlations are worked out at a time; who is told of them need not know.
+            with self._lock:
+                self._announce(alerts)
 
     def create(self, alerts: Sequence[Alert]) -> list[Written]:
         """Write alerts that are never revised. One that exists is left as it is.
@@ -78,12 +84,12 @@ class AlertStore:
         for start in range(0, len(wanted), _TOGETHER):
             docs = [{"_index": index, "_id": identifier} for index, identifier in wanted[start : start + _TOGETHER]]
             try:
-                answer = self._client.mget(body={"docs": docs})
+                answer = get_documents(self._client, {"docs": docs}, clock=self._clock)
             except NotFoundError:
                 continue
             except TransportError as error:
                 raise ClusterError(f"cannot read alerts: {error.error}", where="_mget") from None
-            for doc in answer["docs"]:
+            for doc in answer:
                 if doc.get("found"):
                     version = (doc["_seq_no"], doc["_primary_term"])
                     found[(doc["_index"], doc["_id"])] = Stored(doc["_source"], version)
@@ -115,7 +121,8 @@ class AlertStore:
         try:
             self._client.indices.refresh(index=f"{ALERTS_PREFIX}*", params={"ignore_unavailable": "true"})
             while True:
-                hits = self._client.search(index=f"{ALERTS_PREFIX}*", body=body, params=params)["hits"]["hits"]
+                ask = partial(self._client.search, index=f"{ALERTS_PREFIX}*", body=body, params=params)
+                hits = patiently(ask, clock=self._clock)["hits"]["hits"]
                 for hit in hits:
                     group = hit["_source"].get("siem", {}).get("group", {})
                     found[tuple(sorted(group.items()))] = None

@@ -15,13 +15,14 @@ import orjson
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
-from loader.clock import rfc3339
+from loader.clock import Clock, rfc3339
 from loader.detection.alerts import at
 from loader.detection.correlation import Group, canonical
 from loader.detection.coverage import compare_and_set
 from loader.detection.first_seen import Seen
 from loader.errors import ClusterError
 from loader.index.identifiers import derived_id
+from loader.index.patience import get_documents
 
 BASELINES_INDEX = "siem-baselines"
 Version = tuple[int, int]
@@ -61,10 +62,12 @@ class BaselineStore:
         name: str,
         *,
         length: int,
+        clock: Clock,
         index: str = BASELINES_INDEX,
         page: int = _PAGE,
     ) -> None:
         self._client = client
+        self._clock = clock
         self._key = key
         self._name = name
         self._length = length
@@ -184,14 +187,16 @@ class BaselineStore:
         return derived_id(self._key, None if group is None else canonical(group))
 
     def _read(self, identifiers: Sequence[str]) -> dict[str, tuple[dict[str, Any], Version]]:
+        if not identifiers:
+            return {}
         try:
-            answer = self._client.mget(body={"ids": list(identifiers)}, index=self._index) if identifiers else {}
+            docs = get_documents(self._client, {"ids": list(identifiers)}, clock=self._clock, index=self._index)
         except NotFoundError:
             return {}
         except TransportError as error:
             raise ClusterError(f"cannot read baselines: {error.error}", where=self._index) from None
         found = {}
-        for doc in answer.get("docs", ()):
+        for doc in docs:
             if doc.get("found"):
                 found[doc["_id"]] = (doc["_source"], (doc["_seq_no"], doc["_primary_term"]))
             elif (kind := doc.get("error", {}).get("type")) not in (None, "index_not_found_exception"):

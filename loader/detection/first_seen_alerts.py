@@ -59,7 +59,9 @@ class FirstSeenAlerts(FoldedAlerts):
         self._window: Window = self._tree.windows[id(node)]
         self._length = bin_length(self._window.baseline)
         self._keep = self._window.baseline + _MARGIN
-        self._baselines = BaselineStore(client, self.subject.key, node.rule.name, length=self._length)
+        self._baselines = BaselineStore(
+            client, self.subject.key, node.rule.name, length=self._length, clock=self._clock
+        )
         #: What the matches noted since the last settling add, and when they were, by group.
         self._added: dict[Group, Seen] = {}
         self._moments: dict[Group, set[int]] = defaultdict(set)

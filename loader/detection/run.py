@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -48,6 +49,8 @@ class RunOptions:
     #: How many sequence numbers are examined before progress is saved, for rules about single events and for others.
     chunk: int = 50_000
     deferred_chunk: int = 1_000_000
+    #: How many correlations are worked out at a time.
+    workers: int = 1
     #: Events that were loaded longer than this after they happened are old news: their alerts are historic.
     historic_after: timedelta = timedelta(days=2)
     #: How long rules that are not monotone wait for late events.
@@ -145,7 +148,7 @@ class _Cycle:
     def _make_handlers(self, positions: Positions, searcher: Searcher) -> dict[str, RuleHandler]:
         store = AlertStore(self._client, clock=self._clock, announce=self._options.announce)
         reader = EventReader(searcher, sorted({shard.index for shard in positions.shards}))
-        watermark = Watermark(self._client, began=self._began, lateness=self._options.lateness)
+        watermark = Watermark(self._client, began=self._began, lateness=self._options.lateness, clock=self._clock)
         handlers: dict[str, RuleHandler] = {}
         late = self._options.historic_after
         for rule in self._rules:
@@ -249,18 +252,20 @@ class _Cycle:
 
         Those that judge by what has been examined wait until all of it is: what comes next may be of days before.
         """
+        due = [
+            handler
+            for handler in self._handlers.values()
+            if handler.deferred and (is_last or not isinstance(handler, FirstSeenAlerts))
+        ]
+        # They wait for the cluster most of the time, each for itself, and have nothing in common.
+        with ThreadPoolExecutor(self._options.workers, thread_name_prefix="correlation") as pool:
+            failures = list((pool.map if self._options.workers > 1 else map)(_settled, due))
         touched: dict[str, ShardCoverage] = {}
-        for key, handler in self._handlers.items():
-            if not handler.deferred or (isinstance(handler, FirstSeenAlerts) and not is_last):
-                continue
+        for handler, failure in zip(due, failures, strict=True):
+            key = handler.subject.key
             pieces = self._pending.pop(key, [])
-            try:
-                handler.settle()
-            except ClusterError:
-                raise
-            except Exception as error:  # a fault of one rule, even one of ours, stops no other
-                log.exception("a rule failed", extra={"rule": handler.count.id})
-                self._fail(key, str(error) if isinstance(error, RuleError) else f"{type(error).__name__}: {error}")
+            if failure:
+                self._fail(key, failure)
                 continue
             for piece in pieces:
                 _seen(coverages, key, piece, touched)
@@ -316,6 +321,18 @@ class _Asked:
                 self._failed[(key, piece)] = str(error) or type(error).__name__
 
         return guarded
+
+
+def _settled(handler: RuleHandler) -> str | None:
+    """Settle one rule. Return why it failed: a fault of one rule, even one of ours, stops no other."""
+    try:
+        handler.settle()
+    except ClusterError:
+        raise
+    except Exception as error:
+        log.exception("a rule failed", extra={"rule": handler.count.id})
+        return str(error) if isinstance(error, RuleError) else f"{type(error).__name__}: {error}"
+    return None
 
 
 def _indices(rule: CompiledRule | CompiledCorrelation) -> set[str]:

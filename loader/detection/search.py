@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -67,7 +68,7 @@ class Question:
 
 
 class Searcher:
-    """Asks questions. One object serves one cycle."""
+    """Asks questions. One object serves one cycle, and several threads of it."""
 
     def __init__(
         self, client: OpenSearch, *, engine: Engine, clock: Clock, hidden: bool = False, page: int = _PAGE
@@ -80,6 +81,7 @@ class Searcher:
         self.hidden = hidden
         #: Searches sent, for the report.
         self.searches = 0
+        self._lock = Lock()
 
     def ask(self, questions: Sequence[Question]) -> None:
         """Answer all ``questions``: their sinks get the matches, those that failed have a ``failure``.
@@ -177,7 +179,8 @@ class Searcher:
 
     def _send(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
         """Send one request. If it is refused as a whole, find the search that nobody can parse by halving."""
-        self.searches += len(requests)
+        with self._lock:
+            self.searches += len(requests)
         try:
             found: list[dict[str, Any]] = self._client.msearch(body=[part for pair in requests for part in pair])[
                 "responses"

@@ -9,12 +9,15 @@ sure to be seen by it, so it must not be waited out by it either.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConflictError, NotFoundError, TransportError
 
+from loader.clock import Clock
 from loader.errors import ClusterError
+from loader.index.patience import patiently
 
 CURSORS_INDEX = "siem-cursors"
 
@@ -25,8 +28,11 @@ class Watermark:
     ``began`` is when the cycle began: before it read the positions of the shards, and before it refreshed them.
     """
 
-    def __init__(self, client: OpenSearch, *, began: datetime, lateness: timedelta, index: str = CURSORS_INDEX) -> None:
+    def __init__(
+        self, client: OpenSearch, *, began: datetime, lateness: timedelta, clock: Clock, index: str = CURSORS_INDEX
+    ) -> None:
         self._client = client
+        self._clock = clock
         self._until = int((began - lateness).timestamp() * 1000)
         self._index = index
         self._read: dict[str, tuple[int, tuple[int, int] | None]] = {}
@@ -39,7 +45,7 @@ class Watermark:
         """
         until = self._until
         try:
-            doc: dict[str, Any] = self._client.get(index=self._index, id=key)
+            doc: dict[str, Any] = patiently(partial(self._client.get, index=self._index, id=key), clock=self._clock)
         except NotFoundError:
             self._read[key] = (until, None)
             return None, until

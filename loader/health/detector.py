@@ -78,6 +78,7 @@ def make_detector(settings: Settings, *, clock: Clock) -> Detector:
     client = make_client(settings)
     notifier = make_notifier(settings, client, clock=clock)
     options = RunOptions(
+        workers=settings.detect_workers,
         link=link_maker(settings),
         announce=notifier.announce if notifier else None,
         deferred_chunk=_DEFERRED_CHUNK,

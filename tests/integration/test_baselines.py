@@ -10,6 +10,7 @@ import pytest
 from detection_events import START, SettableClock, action, alerts, by_rule, correlation, event, put, rule
 from opensearchpy import OpenSearch
 
+from loader.clock import SystemClock
 from loader.detection.baselines import BaselineStore
 from loader.detection.first_seen import Seen
 from loader.detection.model import CompiledCorrelation, Condition
@@ -135,8 +136,8 @@ def test_what_is_known_costs_nothing_however_long_the_past(templates: OpenSearch
 
 def test_what_has_expired_is_removed_and_nothing_else(templates: OpenSearch) -> None:
     page, keep, now = 4, 1000, START
-    store = BaselineStore(templates, "mine", "mine", length=DAY * 1000, page=page)
-    other = BaselineStore(templates, "other", "other", length=DAY * 1000)
+    store = BaselineStore(templates, "mine", "mine", length=DAY * 1000, clock=SystemClock(), page=page)
+    other = BaselineStore(templates, "other", "other", length=DAY * 1000, clock=SystemClock())
     then = int(now.timestamp() * 1000)
 
     def write(into: BaselineStore, name: str, last: int) -> None:

@@ -16,7 +16,7 @@ from loader.detection.cursor import read_positions
 from loader.detection.event_reader import EventReader
 from loader.detection.matches import Match
 from loader.detection.model import Condition, Suppression
-from loader.detection.run import run_once
+from loader.detection.run import RunOptions, run_once
 from loader.detection.search import Searcher
 from loader.index.engine import read_engine
 from loader.index.templates import apply, plan, read_templates
@@ -109,3 +109,47 @@ def test_spikes_told_by_numbers_are_those_told_by_events(
 def _told(alert: Mapping[str, Any]) -> tuple[Any, ...]:
     siem = alert["siem"]
     return siem.get("verdict"), alert["event"]["reason"], siem["count"], siem["evidence"], siem["baseline"]
+
+
+def test_correlations_worked_out_side_by_side_are_those_one_after_the_other(
+    templates: OpenSearch, clock: SettableClock
+) -> None:
+    by_user: dict[str, Any] = {"group_by": ("user.name",)}
+    rules = [
+        correlation(f"{kind}_{seconds}", kind, {"login": LOGIN}, seconds, **by_user, **more)
+        for seconds in (60, 600, 7200)
+        for kind, more in (
+            ("event_count", {"condition": Condition({"gte": 3})}),
+            ("value_count", {"condition": Condition({"gte": 2}, ("cloud.region",))}),
+            ("new_terms", {"condition": Condition({}, ("cloud.region",)), "extra": {"warmup": "0d"}}),
+            ("spike", {"condition": Condition({"gte": 2}), "extra": {"baseline": "6h", "minimum": 3, "warmup": "0d"}}),
+            ("absence", {}),
+        )
+    ]
+    dice = random.Random(4)
+    put(
+        templates,
+        {
+            f"e{n}": event(
+                dice.randrange(0, 40_000),
+                "ConsoleLogin",
+                user=dice.choice(("alice", "bob", "carol")),
+                cloud__region=dice.choice(("eu-west-1", "us-east-1")),
+            )
+            for n in range(200)
+        },
+    )
+    clock.time = START + timedelta(days=1)
+    found = []
+    for workers in (1, 5):
+        report = run_once(templates, rules, clock=clock, options=RunOptions(start="past", workers=workers))
+        assert report.errors == {}
+        found.append({name: _all_told(alert) for name, alert in alerts(templates).items()})
+        templates.indices.delete(index="siem-*")
+        apply(templates, plan(templates, read_templates()))
+    assert len(found[0]) > 50
+    assert found[0] == found[1]
+
+
+def _all_told(alert: Mapping[str, Any]) -> tuple[Any, ...]:
+    return alert["rule"]["id"], alert["event"]["reason"], alert["siem"]["evidence"]

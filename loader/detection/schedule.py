@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from threading import Event
+from threading import Event, Lock
 from uuid import uuid4
 
 from opensearchpy import OpenSearch
@@ -101,14 +101,17 @@ def leased_run(
     if not lease.acquire():
         return None
     asked = clock.monotonic()
+    # Correlations are worked out by several threads: two that lengthen the lease at once would take it from each other.
+    one_at_a_time = Lock()
 
     def keep(name: str) -> None:
         nonlocal asked
         step(name)
-        if clock.monotonic() - asked >= _RENEW_S:
-            asked = clock.monotonic()
-            if not lease.acquire():
-                raise ClusterError("the lease was lost to another scheduler", where=LEASE)
+        with one_at_a_time:
+            if clock.monotonic() - asked >= _RENEW_S:
+                asked = clock.monotonic()
+                if not lease.acquire():
+                    raise ClusterError("the lease was lost to another scheduler", where=LEASE)
 
     return run_once(client, rules, clock=clock, options=options, step=keep)
 

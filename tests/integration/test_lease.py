@@ -7,11 +7,12 @@ from datetime import timedelta
 from threading import Barrier
 
 import pytest
-from detection_events import START, SettableClock, action, alerts, event, put, rule
+from detection_events import START, SettableClock, action, alerts, correlation, event, put, rule
 from opensearchpy import OpenSearch
 
 from loader.config import Settings
 from loader.detection.lease import Lease
+from loader.detection.model import Condition
 from loader.detection.run import RunOptions
 from loader.detection.schedule import leased_run
 from loader.errors import ClusterError
@@ -114,3 +115,26 @@ def test_a_scheduler_that_slept_through_its_lease_stops(templates: OpenSearch, c
     with pytest.raises(ClusterError, match="lost to another scheduler"):
         leased_run(templates, [LOGIN], lease=one, clock=moved, options=options, step=sleep)
     assert len(alerts(templates)) == 20
+
+
+def test_threads_that_lengthen_it_at_once_do_not_take_it_from_each_other(
+    templates: OpenSearch, clock: SettableClock
+) -> None:
+    put(templates, {f"e{number}": event(number, f"Call{number}") for number in range(8)})
+    bases = [rule(f"call_{number}", action(f"Call{number}")) for number in range(8)]
+    counts = [
+        correlation(f"count_{number}", "event_count", {"base": base}, 60, condition=Condition({"gte": 1}))
+        for number, base in enumerate(bases)
+    ]
+    seconds = 0.0
+
+    def later() -> float:
+        nonlocal seconds
+        seconds += 31.0  # every step is late
+        return seconds
+
+    clock.monotonic = later  # type: ignore[method-assign]
+    held = lease(templates, "one", clock)
+    report = leased_run(templates, counts, lease=held, clock=clock, options=RunOptions(start="past", workers=8))
+    assert report is not None
+    assert report.alerts_new == 8

@@ -20,7 +20,7 @@ from loader.index.bulk import BulkWriter
 from loader.index.client import make_client
 from loader.index.gate import IndexGate
 from loader.index.ledger import find_objects
-from loader.index.parked import count_letters, read_letters
+from loader.index.parked import read_letters, waiting_letters
 from loader.ingest.assemble import assemble, aws_client, message_handler
 from loader.ingest.backfill import BackfillResult, enqueue_all, load_all
 from loader.ingest.replay import Replayer
@@ -31,6 +31,8 @@ from loader.source.objects import ObjectRef
 from loader.source.standard_input import spool
 from loader.telemetry import configure_logging
 
+#: Letters of a dead letter's message that are shown in a line.
+_MESSAGE_SHOWN = 120
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -162,6 +164,8 @@ def _print_result(result: BackfillResult, *, as_json: bool) -> None:
         )
     else:
         console().print(account_table(totals))
+        if totals.counts.dead_lettered:
+            console().print("\nWhere the dead letters came from: siem load replay --dry-run")
         for ref, error in result.failed:
             error_console().print(f"not loaded: {ref.uri}: {error.message}", markup=False)
     if result.failed:
@@ -198,9 +202,8 @@ def replay_command(reasons: tuple[str, ...], dry_run: bool, as_json: bool) -> No
     configure_logging("ERROR")
     settings = settings_for_cluster(quiet=as_json)
     assembly = assemble(settings)
-    waiting = {
-        reason: count for reason, count in count_letters(assembly.cluster).items() if not reasons or reason in reasons
-    }
+    found = waiting_letters(assembly.cluster)
+    waiting = {reason: letters.count for reason, letters in found.items() if not reasons or reason in reasons}
     if unknown := set(reasons) - waiting.keys():
         raise ConfigError(
             f"no dead letter has the reason {', '.join(sorted(unknown))}", hint="siem load replay --dry-run"
@@ -209,7 +212,11 @@ def replay_command(reasons: tuple[str, ...], dry_run: bool, as_json: bool) -> No
         if as_json:
             print_json({"waiting": waiting})
         else:
-            console().print(table("Dead letters", ["reason", "waiting"], waiting.items(), right=[1]))
+            rows = [
+                (reason, count, found[reason].place, found[reason].message[:_MESSAGE_SHOWN])
+                for reason, count in waiting.items()
+            ]
+            console().print(table("Dead letters", ["reason", "waiting", "newest", "message"], rows, right=[1]))
         return
     gate = IndexGate(
         assembly.cluster,
@@ -230,9 +237,9 @@ def replay_command(reasons: tuple[str, ...], dry_run: bool, as_json: bool) -> No
     if as_json:
         print_json({"done": dict(result.done), "left": dict(result.left)})
         return
-    rows = [(f"now {name}", count) for name, count in sorted(result.done.items())]
-    rows += [(f"stays: {name}", count) for name, count in sorted(result.left.items())]
-    console().print(table("Dead letters", ["", ""], rows or [("nothing to replay", 0)], right=[1]))
+    became = [(f"now {name}", count) for name, count in sorted(result.done.items())]
+    became += [(f"stays: {name}", count) for name, count in sorted(result.left.items())]
+    console().print(table("Dead letters", ["", ""], became or [("nothing to replay", 0)], right=[1]))
 
 
 @click.command("find")

@@ -99,13 +99,14 @@ def _print(screen: Console, local: dict[str, object], status: StackStatus, holdi
         for name, value in local.items()
         if value is not None and name != "notes"
     ]
-    screen.print(table("Local stack", ["", ""], rows))
+    if holdings is None or status.running:  # who has a cluster elsewhere is not told that none runs here
+        screen.print(table("Local stack", ["", ""], rows))
+        screen.print()
     if holdings is None:
-        screen.print("\nNo cluster is configured or running. Next: siem up")
+        screen.print("No cluster is configured or running. Next: siem up")
         return
     ledger = holdings.ledger
     figures = [(name.replace("_", " "), value) for name, value in ledger.items() if name != "outcomes"]
-    screen.print()
     screen.print(table("Loaded, by the ledger of objects", ["", ""], figures, right=[1]))
     if ledger["unbalanced"]:
         screen.print("\nAn account does not balance: that is a defect, please report it.", style="bold red")

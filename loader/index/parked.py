@@ -177,20 +177,46 @@ def mark_replayed(client: OpenSearch, parked: ParkedLetter, now: str) -> None:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Dead letters with one reason that have not been replayed: how many, and the newest one's place and message."""
+
+    count: int
+    place: str
+    message: str
+
+
+def waiting_letters(client: OpenSearch) -> dict[str, Waiting]:
+    """Return what waits, by reason.
+
+    Raises:
+        ClusterError: they cannot be counted.
+    """
+    newest = {"size": 1, "sort": [{"@timestamp": "desc"}], "_source": ["bucket", "key", "record_number", "message"]}
+    body = {
+        "size": 0,
+        "query": {"bool": {"must_not": [{"exists": {"field": "replayed"}}]}},
+        "aggs": {
+            "reasons": {"terms": {"field": "reason", "size": 1000}, "aggs": {"newest": {"top_hits": newest}}},
+        },
+    }
+    try:
+        answer = client.search(index=PATTERN, body=body, params={"ignore_unavailable": "true"})
+    except TransportError as error:
+        raise ClusterError(f"dead letters cannot be counted: {error.error}", where=PATTERN) from None
+    found: dict[str, Waiting] = {}
+    for bucket in answer.get("aggregations", {}).get("reasons", {}).get("buckets", []):
+        source = bucket["newest"]["hits"]["hits"][0]["_source"]
+        uri, number = ObjectRef(source["bucket"], source["key"]).uri, int(source.get("record_number", 0))
+        place = f"{uri}#{number}" if number else uri
+        found[bucket["key"]] = Waiting(int(bucket["doc_count"]), place, source.get("message", ""))
+    return found
+
+
 def count_letters(client: OpenSearch) -> dict[str, int]:
     """Return the number of dead letters not yet replayed, by reason.
 
     Raises:
         ClusterError: they cannot be counted.
     """
-    body = {
-        "size": 0,
-        "query": {"bool": {"must_not": [{"exists": {"field": "replayed"}}]}},
-        "aggs": {"reasons": {"terms": {"field": "reason", "size": 1000}}},
-    }
-    try:
-        answer = client.search(index=PATTERN, body=body, params={"ignore_unavailable": "true"})
-    except TransportError as error:
-        raise ClusterError(f"dead letters cannot be counted: {error.error}", where=PATTERN) from None
-    buckets = answer.get("aggregations", {}).get("reasons", {}).get("buckets", [])
-    return {bucket["key"]: int(bucket["doc_count"]) for bucket in buckets}
+    return {reason: waiting.count for reason, waiting in waiting_letters(client).items()}

@@ -78,7 +78,8 @@ def read_filters(path: Path) -> list[Filter]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"the filter file cannot be read: {error}", where=str(path)) from None
     if not isinstance(listed, list):
-        raise ConfigError("a filter file is a list of filters", where=str(path))
+        hint = "See docs/loading.md, Filters."
+        raise ConfigError("a filter file is a list of filters (- name: …)", where=str(path), hint=hint)
     filters, problems, names = [], [], set()
     for number, entry in enumerate(listed, 1):
         found = _problems(entry)

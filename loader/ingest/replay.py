@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from opensearchpy import OpenSearch
 
@@ -17,6 +18,8 @@ from loader.ingest.messages import MessageHandler
 from loader.ingest.objects import ObjectLoader
 from loader.ingest.route import route
 from loader.logtypes.model import LogType, ObjectContext
+from loader.source.objects import Limits, Piece
+from loader.source.split import read_pieces
 
 
 @dataclass(slots=True)
@@ -70,7 +73,7 @@ class Replayer:
         log_type = route(letter.ref)
         if isinstance(log_type, str):
             return None, log_type
-        return self._record(parked, log_type)
+        return self._records(parked, log_type)
 
     def _object(self, parked: ParkedLetter) -> tuple[str | None, str]:
         letter = parked.letter
@@ -88,15 +91,31 @@ class Replayer:
             return None, letter.reason
         return ("object", "") if report.outcome == "loaded" else (None, report.reason or letter.reason)
 
-    def _record(self, parked: ParkedLetter, log_type: LogType) -> tuple[str | None, str]:
+    def _records(self, parked: ParkedLetter, log_type: LogType) -> tuple[str | None, str]:
+        """Try a record again, or a stretch that held no record: what the splitter finds in it now is loaded."""
         letter = parked.letter
+        records = [letter.raw]
+        if letter.stage == "split":
+            if letter.reason in _NOT_COVERED:
+                return None, letter.reason
+            pieces = list(read_pieces([letter.raw], Limits()))
+            records = [piece.raw for piece in pieces if isinstance(piece, Piece)]
+            if not records or len(records) < len(pieces):
+                return None, letter.reason
         context = ObjectContext(letter.ref.bucket, letter.ref.key, rfc3339(self._clock.now()))
         try:
-            rendered = log_type.normalise(letter.raw, context, True)
-        except RecordError as error:
-            return None, error.kind
-        item = Item(letter.record_number, letter.raw, log_type.index(rendered.day), rendered.id, rendered.body)
-        verdict = self._writer.write([item])[0]
-        if verdict.outcome is Outcome.REJECTED:
-            return None, verdict.kind
-        return verdict.outcome.value, ""
+            made = [log_type.normalise(record, context, True) for record in records]
+        except RecordError:
+            return None, letter.reason
+        items = [
+            Item(letter.record_number, record, log_type.index(one.day), one.id, one.body)
+            for record, one in zip(records, made, strict=True)
+        ]
+        outcomes = {verdict.outcome for verdict in self._writer.write(items)}
+        if Outcome.REJECTED in outcomes:
+            return None, letter.reason
+        return (Outcome.INDEXED if Outcome.INDEXED in outcomes else Outcome.DUPLICATE).value, ""
+
+
+#: Content that no digest's hash covers: to load it would be to take what anybody put behind CloudTrail's own.
+_NOT_COVERED: Final = frozenset({"trailing_data"})

@@ -155,8 +155,7 @@ def _pages(client: Any, bucket: str, prefix: str, **options: str) -> Iterator[di
         yield from client.get_paginator("list_objects_v2").paginate(**request)
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        raise SourceError(
-            f"S3 answered {code}", kind="unlisted", where=f"s3://{bucket}/{prefix}", hint="s3:ListBucket is needed."
-        ) from None
+        hint = "s3:ListBucket is needed." if code in ("AccessDenied", "403") else None
+        raise SourceError(f"S3 answered {code}", kind="unlisted", where=f"s3://{bucket}/{prefix}", hint=hint) from None
     except BotoCoreError as error:
         raise SourceError(str(error), kind="unlisted", where=f"s3://{bucket}/{prefix}") from None

@@ -16,7 +16,9 @@ from opensearchpy import OpenSearch
 from loader.cli.main import main
 from loader.clock import SystemClock
 from loader.errors import ConfigError
+from loader.index.parked import DeadLetter, DeadLetterOffice
 from loader.local.aws import CREDENTIALS
+from loader.source.objects import ObjectRef
 from tests.unit.logtypes.samples import real_files, real_records
 
 pytestmark = pytest.mark.integration
@@ -143,6 +145,28 @@ def test_a_bad_record_stays_a_dead_letter_with_its_place(siem: Run, tmp_path: Pa
         (2, '{"eventVersion":"1.08"}'),
         (3, "17"),
     ]
+
+
+def test_what_the_splitter_has_learned_since_is_loaded_by_a_replay(siem: Run, templates: OpenSearch) -> None:
+    """A letter of a stretch that held no record, as an older splitter wrote it; and one that nobody may load."""
+    clock = SystemClock()
+    ref = ObjectRef("trail", "AWSLogs/123456789012/CloudTrail/us-east-1/2026/11/01/a.json.gz")
+    wrapped = json.dumps({"Records": [{**RECORD, "eventID": "r1"}, {**RECORD, "eventID": "r2"}]}).encode()
+    behind = json.dumps({**RECORD, "eventID": "forged"}).encode()
+    DeadLetterOffice(templates, clock=clock).write(
+        [
+            DeadLetter(ref, "split", "no_records", "a JSON object without Records", wrapped, 1),
+            DeadLetter(ref, "split", "trailing_data", "bytes follow the end of the gzip member", behind, 2),
+            DeadLetter(ref, "split", "truncated", "the file ends in the middle of a record", wrapped[:-20], 3),
+        ]
+    )
+    shown = siem("load", "replay", "--dry-run").stdout
+    assert f"s3://{ref.bucket}/{ref.key}#1" in shown.replace("\n", "")
+    left = as_json(siem("load", "replay", "--json"))
+    assert left == {"done": {"indexed": 1}, "left": {"trailing_data": 1, "truncated": 1}}
+    templates.indices.refresh(index="log-*")
+    found = templates.search(index="log-*")["hits"]["hits"]
+    assert sorted(hit["_source"]["event"]["id"] for hit in found) == ["r1", "r2"]
 
 
 def test_templates_are_planned_and_applied_once(siem: Run, has_wildcard_type: bool) -> None:

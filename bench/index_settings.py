@@ -98,12 +98,12 @@ def main() -> None:
 
 def _bodies(count: int) -> list[bytes]:
     """Return bodies of ``_bulk`` requests; the index is that of the path."""
-    found, batch, size = [], [], 0
+    found, batch, size, most = [], [], 0, Settings().bulk_max_bytes
     for number, record in enumerate(records(count)):
         made = CLOUDTRAIL.normalise(record, _CONTEXT, False)
         batch.append(Item(number, b"", _INDEX, made.id, made.body))
         size += len(made.body)
-        if size >= Settings().bulk_max_bytes:
+        if size >= most:
             found.append(bulk_body(batch, _INDEX))
             batch, size = [], 0
     return [*found, bulk_body(batch, _INDEX)] if batch else found

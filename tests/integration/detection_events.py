@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -17,7 +18,7 @@ START = datetime(2026, 5, 4, 10, 0, tzinfo=timezone.utc)
 
 
 class SettableClock:
-    """A clock that stands until it is told."""
+    """A clock that stands until it is told. Who sleeps waits for the cluster, whose time is the true one."""
 
     def __init__(self, now: datetime) -> None:
         self.time = now
@@ -29,7 +30,7 @@ class SettableClock:
         return 0.0
 
     def sleep(self, seconds: float) -> None:
-        pass
+        time.sleep(seconds)
 
 
 def rule(name: str, query: Mapping[str, Any], **more: Any) -> CompiledRule:

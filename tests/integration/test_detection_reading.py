@@ -19,7 +19,6 @@ from loader.detection.model import Condition, Suppression
 from loader.detection.run import RunOptions, run_once
 from loader.detection.search import Searcher
 from loader.index.engine import read_engine
-from loader.index.templates import apply, plan, read_templates
 
 pytestmark = pytest.mark.integration
 
@@ -98,7 +97,6 @@ def test_spikes_told_by_numbers_are_those_told_by_events(
     counted = {name: _told(alert) for name, alert in alerts(templates).items()}
     assert len(counted) > 3
     templates.indices.delete(index="siem-*")
-    apply(templates, plan(templates, read_templates()))
     monkeypatch.setattr(run, "counts_baseline", lambda _: False)
     run_once(templates, rules, clock=clock)
     read = {name: _told(alert) for name, alert in alerts(templates).items()}
@@ -146,7 +144,6 @@ def test_correlations_worked_out_side_by_side_are_those_one_after_the_other(
         assert report.errors == {}
         found.append({name: _all_told(alert) for name, alert in alerts(templates).items()})
         templates.indices.delete(index="siem-*")
-        apply(templates, plan(templates, read_templates()))
     assert len(found[0]) > 50
     assert found[0] == found[1]
 

@@ -24,6 +24,7 @@ class EventAlerts:
     """One rule during a cycle. Alerts are written page by page, while the slice is read."""
 
     deferred = False
+    last = False
 
     def __init__(
         self,
@@ -44,6 +45,9 @@ class EventAlerts:
         self._accept = acceptor(rule)
         self.subject = Subject(rule_key(rule), rule.rule.uuid, rule.index)
         self.count = RuleCount(rule.rule.uuid, rule.rule.name, rule.rule.title, rule.rule.level)
+
+    def begin(self, *, fresh: bool) -> None:
+        """See :class:`RuleHandler`: each event is judged by itself."""
 
     def questions(self, piece: Slice) -> Sequence[Question]:
         """Ask the rule's query, and how many events its filters took out."""

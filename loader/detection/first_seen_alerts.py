@@ -47,11 +47,12 @@ def keeps_baseline(node: Node) -> bool:
 class FirstSeenAlerts(FoldedAlerts):
     """One ``new_terms`` correlation during a cycle."""
 
-    #: The rule has never examined anything: there is no past that it does not get to see.
-    fresh = False
+    last = True
 
     def __init__(self, node: CompiledCorrelation, *, client: OpenSearch, **how: Any) -> None:
         super().__init__(node, **how)
+        #: There is no past that it does not get to see.
+        self._fresh = False
         self._node = node
         ((self._reference, leaf),) = node.rules.items()
         assert isinstance(leaf, CompiledRule)  # noqa: S101 (keeps_baseline says so)
@@ -71,6 +72,10 @@ class FirstSeenAlerts(FoldedAlerts):
         #: While alerts are worked out: first sights that are new, by group; and from when on the baselines are whole.
         self._news: dict[Group, set[News]] = {}
         self._since = 0
+
+    def begin(self, *, fresh: bool) -> None:
+        """See :class:`RuleHandler`: a rule that has examined nothing need not read the past."""
+        self._fresh = fresh
 
     def _note(self, leaf: str, matches: Iterable[Match], *, historic: bool = False, reach: int | None = None) -> None:
         assert leaf == self._leaf.query_hash  # noqa: S101 (there is no other)
@@ -199,7 +204,7 @@ class FirstSeenAlerts(FoldedAlerts):
             known = self._baselines.read_extent()
             wanted = known
             if known.since is None or need < known.since:
-                since = 0 if known.since is None and self.fresh else max(0, need - _MARGIN)
+                since = 0 if known.since is None and self._fresh else max(0, need - _MARGIN)
                 if since:
                     self._read_past(since, known.since)
                 wanted = replace(wanted, since=since)

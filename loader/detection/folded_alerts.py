@@ -63,6 +63,7 @@ class FoldedAlerts:
     """One correlation, or one rule with suppression, during a cycle."""
 
     deferred = True
+    last = False
 
     def __init__(
         self,
@@ -100,6 +101,9 @@ class FoldedAlerts:
         #: Paths that telling groups needs of each base rule's events, and those that writing alerts does.
         self._light = self._tree.paths_of
         self._full = tuple(dict.fromkeys((*self._tree.paths, *SHOWN_PATHS)))
+
+    def begin(self, *, fresh: bool) -> None:
+        """See :class:`RuleHandler`: the past is the index, whether it was examined or not."""
 
     def questions(self, piece: Slice) -> Sequence[Question]:
         """Ask every base rule's query."""

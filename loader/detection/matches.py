@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -117,10 +118,52 @@ def sighting(paths: Sequence[str], length: int, size: int) -> dict[str, Any]:
 def flatten(match: Match, paths: Sequence[str]) -> Match:
     """Return ``match`` with nothing but ``paths`` of its source, in a form of which very many fit into memory."""
     flat = Flat()
-    for path in paths:
+    plain, payload = _split(tuple(paths))
+    _fill(match.source, plain, flat)
+    for path in payload:
         if found := values(match.source, path):
-            flat[path] = [intern(value) if type(value) is str and len(value) < 256 else value for value in found]
+            flat[path] = [_shared(value) for value in found]
     return Match(match.index, match.id, match.time, flat)
+
+
+#: Names of fields, each with the path that ends there (``None``: none does) and the names below it.
+_Tree = dict[str, tuple[str | None, "_Tree"]]
+
+
+@lru_cache(maxsize=256)
+def _split(paths: tuple[str, ...]) -> tuple[_Tree, list[str]]:
+    """Return the paths of fields as a tree, so that a document is walked once for all, and those into payloads."""
+    tree: _Tree = {}
+    for path in paths:
+        if PAYLOAD in path:
+            continue
+        place, (*parents, last) = tree, path.split(".")
+        for name in parents:
+            place = place.setdefault(name, (None, {}))[1]
+        place[last] = (path, place[last][1] if last in place else {})
+    return tree, [path for path in paths if PAYLOAD in path]
+
+
+def _fill(node: Any, tree: _Tree, flat: Flat) -> None:
+    if isinstance(node, list):
+        for item in node:
+            _fill(item, tree, flat)
+    elif type(node) is dict:
+        for name, (path, below) in tree.items():
+            value = node.get(name)
+            if value is None:
+                continue
+            if path is not None:
+                found: list[Any] = []
+                _collect(value, "", found)
+                if found:
+                    flat.setdefault(path, []).extend(map(_shared, found))
+            if below:
+                _fill(value, below, flat)
+
+
+def _shared(value: Any) -> Any:
+    return intern(value) if type(value) is str and len(value) < 256 else value
 
 
 def _collect(node: Any, path: str, found: list[Any]) -> None:

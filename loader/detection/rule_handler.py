@@ -29,6 +29,13 @@ class RuleHandler(Protocol):
     def deferred(self) -> bool:
         """Return whether slices are done only once :meth:`settle` has succeeded."""
 
+    @property
+    def last(self) -> bool:
+        """Return whether it can settle only when all that the cycle examines has been asked about."""
+
+    def begin(self, *, fresh: bool) -> None:
+        """Take note, before anything is asked, whether it has never examined anything."""
+
     def questions(self, piece: Slice) -> Sequence[Question]:
         """Return what has to be asked about a slice."""
 

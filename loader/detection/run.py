@@ -195,9 +195,8 @@ class _Cycle:
         coverages = list(coverages)
         changed = admit(registry, coverages, subjects, self._options.start)
         for key, handler in self._handlers.items():
-            if isinstance(handler, FirstSeenAlerts):
-                extents = [coverage.extent(key) for coverage in coverages]
-                handler.fresh = not any(extent.examined or extent.waived for extent in extents)
+            extents = [coverage.extent(key) for coverage in coverages]
+            handler.begin(fresh=not any(extent.examined or extent.waived for extent in extents))
         self._ledger.save(changed, now=self._clock.now())
         self._step("new rules given their place")
         if len(registry.rules) != known:
@@ -252,11 +251,7 @@ class _Cycle:
 
         Those that judge by what has been examined wait until all of it is: what comes next may be of days before.
         """
-        due = [
-            handler
-            for handler in self._handlers.values()
-            if handler.deferred and (is_last or not isinstance(handler, FirstSeenAlerts))
-        ]
+        due = [handler for handler in self._handlers.values() if handler.deferred and (is_last or not handler.last)]
         # They wait for the cluster most of the time, each for itself, and have nothing in common.
         with ThreadPoolExecutor(self._options.workers, thread_name_prefix="correlation") as pool:
             failures = list((pool.map if self._options.workers > 1 else map)(_settled, due))

@@ -19,8 +19,10 @@ from loader.detection.model import Query
 
 #: Groups whose events are read together.
 _GROUPS = 500
-#: Stretches of one query: each is some clauses, and with 1,024 of them a search is refused.
+#: Stretches of one query, and clauses that they may be together: with 1,024 a search is refused, the rule's own among
+#: them.
 _STRETCHES = 100
+_CLAUSES = 400
 #: Milliseconds to which a stretch is rounded, at least.
 _STEP = 60_000
 #: Values of a field that a search is narrowed to, and how long they may be.
@@ -99,7 +101,9 @@ def narrowed(tree: Tree, leaf: str, wanted: Mapping[Group | None, Ranges], befor
 
     One stretch of time alone is not named again: whoever reads says from when to when.
     """
-    parts = stretches(wanted, before)
+    fields = sum(map(len, (tree.routes or {}).get(leaf, ())))
+    # A range of time counts as two.
+    parts = stretches(wanted, before, min(_STRETCHES, max(1, _CLAUSES // (2 + fields))))
     if len(parts) == 1:
         return _of_groups(tree, leaf, parts[0].groups)
     either: list[Query] = []

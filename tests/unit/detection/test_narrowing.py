@@ -87,6 +87,15 @@ def test_one_stretch_is_narrowed_by_group_alone_and_several_by_time_too() -> Non
     assert second["bool"]["filter"][1]["bool"]["should"][0]["bool"]["filter"] == [{"terms": {"user.name": ["b"]}}]
 
 
+def test_clauses_stay_below_what_a_search_may_have() -> None:
+    many = tuple(f"f{number}" for number in range(40))
+    wanted: dict[Group | None, Ranges] = {
+        tuple((name, str(day)) for name in many): ((day * DAY, day * DAY),) for day in range(90)
+    }
+    (query,) = narrowed(tree(group_by=many), BASE.query_hash, wanted, 0)
+    assert str(query).count("'terms'") + 2 * str(query).count("'range'") <= 400
+
+
 def test_groups_that_cannot_be_asked_for_are_not() -> None:
     absent: dict[Group | None, Ranges] = {user(None): ((0, 5),), user("a"): ((0, 5),)}
     assert narrowed(tree(), BASE.query_hash, absent, 0) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +43,7 @@ class WorldClock:
         return self.now().timestamp()
 
     def sleep(self, seconds: float) -> None:
-        pass
+        time.sleep(seconds)  # until the cluster is ready, which has a time of its own
 
 
 def _head(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Any schedule of delays, crashes, duplicates and schedulers ends in the alerts of one pass over everything.
+"""Any schedule of delays, crashes, duplicates, threads and schedulers ends in the alerts of one pass over everything.
 
 A few seeds run with the other tests. ``SIEM_CHAOS_SCHEDULES=100`` runs as many larger ones; ``SIEM_CHAOS_SEED`` is the
 first of them.
@@ -10,6 +10,7 @@ import os
 import random
 from collections import Counter
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
@@ -47,6 +48,11 @@ _STEPS = (
     "some alerts written",
     "coverage saved",
 )
+
+
+def _options(seed: int, **more: Any) -> RunOptions:
+    """Return small portions; every second world works several correlations out at a time."""
+    return RunOptions(chunk=64, deferred_chunk=200, start="past", workers=1 + 2 * (seed % 2), **more)
 
 
 def _live_through(client: OpenSearch, world: World, options: RunOptions, rules: tuple) -> Counter[str]:
@@ -118,7 +124,7 @@ def _told(some: dict, others: dict) -> list[str]:
 @pytest.mark.parametrize("seed", _SEEDS)
 def test_monotone_rules_under_any_delay(templates: OpenSearch, seed: int) -> None:
     world = World(seed, _EVENTS, longest_delay=DAY)
-    options = RunOptions(chunk=64, deferred_chunk=200, start="past")
+    options = _options(seed)
     faults = _live_through(templates, world, options, MONOTONE)
     lived = alerts(templates)
     expected = _one_pass(templates, world, options, MONOTONE)
@@ -135,7 +141,7 @@ def test_monotone_rules_under_any_delay(templates: OpenSearch, seed: int) -> Non
 def test_rules_that_wait_under_delays_they_wait_for(templates: OpenSearch, seed: int) -> None:
     world = World(seed, _EVENTS, longest_delay=20 * MINUTE)
     # The schedulers' clocks differ by 30 seconds at most: waiting has to cover that, too.
-    options = RunOptions(chunk=64, deferred_chunk=200, start="past", lateness=21 * MINUTE)
+    options = _options(seed, lateness=21 * MINUTE)
     _live_through(templates, world, options, WAITING)
     lived = alerts(templates)
     assert not [alert for alert in lived.values() if "verdict" in alert["siem"]], "nothing had to be withdrawn"
@@ -148,7 +154,7 @@ def test_rules_that_wait_under_delays_they_wait_for(templates: OpenSearch, seed:
 @pytest.mark.parametrize("seed", _SEEDS)
 def test_rules_that_wait_withdraw_what_later_events_refute(templates: OpenSearch, seed: int) -> None:
     world = World(seed, _EVENTS, longest_delay=12 * HOUR)
-    options = RunOptions(chunk=64, deferred_chunk=200, start="past", lateness=10 * MINUTE)
+    options = _options(seed, lateness=10 * MINUTE)
     _live_through(templates, world, options, WAITING)
     lived = alerts(templates)
     expected = _one_pass(templates, world, options, WAITING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import datetime, timezone
@@ -27,7 +28,10 @@ class JsonFormatter(logging.Formatter):
         line.update({key: value for key, value in vars(record).items() if key not in _RESERVED})
         if record.exc_info:
             line["error.stack_trace"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # a number beyond 64 bits, or text that is no Unicode: no reason to lose the line
+            return json.dumps(line, default=str)
 
 
 def configure_logging(level: str = "INFO") -> None:

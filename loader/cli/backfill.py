@@ -13,7 +13,7 @@ from types import FrameType
 
 import click
 
-from loader.cli.output import console, error_console, print_json, progress, table
+from loader.cli.output import console, error_console, print_json, printable, progress, table
 from loader.cli.settings import settings_for_cluster
 from loader.errors import ConfigError
 from loader.index.bulk import BulkWriter
@@ -159,15 +159,14 @@ def _print_listed(refs: Iterator[ObjectRef], *, as_json: bool) -> None:
 def _print_result(result: BackfillResult, *, as_json: bool) -> None:
     totals = result.totals
     if as_json:
-        print_json(
-            {**totals.as_dict(), "failed": [{"object": ref.uri, "error": str(error)} for ref, error in result.failed]}
-        )
+        failed = [{"object": printable(ref.uri), "error": printable(str(error))} for ref, error in result.failed]
+        print_json({**totals.as_dict(), "failed": failed})
     else:
         console().print(account_table(totals))
         if totals.counts.dead_lettered:
             console().print("\nWhere the dead letters came from: siem load replay --dry-run")
         for ref, error in result.failed:
-            error_console().print(f"not loaded: {ref.uri}: {error.message}", markup=False)
+            error_console().print(printable(f"not loaded: {ref.uri}: {error.message}"), markup=False)
     if result.failed:
         raise click.exceptions.Exit(1)
 

@@ -108,20 +108,22 @@ def table(
     return made
 
 
+def printable(text: str) -> str:
+    """Return ``text`` as it may reach a terminal or a script: no control character, nothing that is no Unicode."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def _plain(cell: object) -> str:
-    # Data must not be read as markup, and no control character may reach the terminal.
-    text = "" if cell is None else str(cell)
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text).replace(
-        "[", r"\["
-    )
+    # Data must not be read as markup.
+    return printable("" if cell is None else str(cell)).replace("[", r"\[")
 
 
 def print_error(error: SiemError) -> None:
     """Print what went wrong, where, and what to do next."""
     screen = error_console()
     screen.print("[bold red]Error[/] ", end="")
-    screen.print(_plain(error.message), markup=False, style="bold")
+    screen.print(printable(error.message), markup=False, style="bold")
     if error.where:
-        screen.print(f"  at   {error.where}", markup=False)
+        screen.print(f"  at   {printable(error.where)}", markup=False)
     if error.hint:
-        screen.print(f"  next {error.hint}", markup=False)
+        screen.print(f"  next {printable(error.hint)}", markup=False)

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 
 import orjson
 
-from loader.errors import SiemError
+from loader.errors import SiemError, SourceError
 from loader.ingest.objects import ObjectLoader
 from loader.ingest.report import ObjectReport, Totals
 from loader.source.objects import ObjectRef
@@ -60,10 +60,23 @@ def load_all(
         for ref in refs:
             if stop is not None and stop.is_set():
                 break
+            if not _is_text(ref.key):
+                result.failed.append((ref, SourceError("the file's name is no UTF-8: rename it", kind="bad_name")))
+                on_report(ref, None)
+                continue
             waiting[pool.submit(loader.load, ref)] = ref
             collect(all_of_them=False)
         collect(all_of_them=True)
     return result
+
+
+def _is_text(key: str) -> bool:
+    """Tell whether a key can be written into the ledger: a local file may have a name that is no Unicode text."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def s3_event(ref: ObjectRef) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,20 @@ def test_a_bad_record_stays_a_dead_letter_with_its_place(siem: Run, tmp_path: Pa
         (2, '{"eventVersion":"1.08"}'),
         (3, "17"),
     ]
+
+
+def test_a_file_whose_name_is_no_text_takes_nothing_along(siem: Run, tmp_path: Path) -> None:
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff\x1b[31m.json.gz")).write_bytes(log_file(RECORD))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    (tmp_path / "b.json.gz").write_bytes(log_file({**RECORD, "eventID": "good"}))
+    result = siem("load", "backfill", str(tmp_path), "--json")
+    loaded = as_json(result)
+    assert (result.exit_code, loaded["indexed"]) == (1, 1)
+    (failed,) = loaded["failed"]
+    assert "no UTF-8" in failed["error"]
+    assert "\x1b" not in siem("load", "backfill", str(tmp_path)).output
 
 
 def test_what_the_splitter_has_learned_since_is_loaded_by_a_replay(siem: Run, templates: OpenSearch) -> None:

@@ -222,7 +222,7 @@ def _ratio(firing: Firing) -> str:
 def _known(firings: Sequence[Firing], baseline: int) -> str:
     """Return how long the baseline is, and of how many days there are events while that is not all of it."""
     known = min((firing.known_days for firing in firings if firing.known_days is not None), default=None)
-    if known is None or known * DAY_MS >= baseline:
+    if known is None or known >= baseline // DAY_MS:
         return in_words(baseline)
     return f"{in_words(baseline)} (of which the index holds {known})"
 

@@ -192,7 +192,13 @@ class FirstSeenAlerts(FoldedAlerts):
             match.time,
             match,
             group,
-            Firing(match.time, 0, len(news), news=news, known_days=self._known_days(match.time)),
+            Firing(
+                match.time,
+                0,
+                len(news),
+                news=news,
+                known_days=self._known_days(match.time) if self._warm_up else None,
+            ),
             run,
         )
 

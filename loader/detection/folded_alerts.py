@@ -97,7 +97,7 @@ class FoldedAlerts:
         window = self._tree.windows.get(id(node))
         self._baseline, self._warm_up = (window.baseline, window.warm_up) if window else (0, 0)
         #: On how many days of the baseline before a day there are events at all.
-        self._days: dict[int, int] = {}
+        self._days: dict[tuple[int, int], int] = {}
         #: Paths that telling groups needs of each base rule's events, and those that writing alerts does.
         self._light = self._tree.paths_of
         self._full = tuple(dict.fromkeys((*self._tree.paths, *SHOWN_PATHS)))
@@ -373,10 +373,10 @@ class FoldedAlerts:
         return not self._warm_up or self._known_days(time) * DAY_MS >= self._warm_up
 
     def _known_days(self, time: int) -> int:
-        day = time // DAY_MS
-        if day not in self._days:
-            self._days[day] = self._reader.days_known(self.subject.index, time - self._baseline, time)
-        return self._days[day]
+        days = (time - self._baseline) // DAY_MS, time // DAY_MS
+        if days not in self._days:
+            self._days[days] = self._reader.days_known(self.subject.index, time - self._baseline, time)
+        return self._days[days]
 
 
 def _folded(body: Mapping[str, Any]) -> int:

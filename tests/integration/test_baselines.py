@@ -71,6 +71,29 @@ def test_a_fresh_installation_learns_before_it_says_what_is_new(templates: OpenS
     )
 
 
+def test_of_a_baseline_of_hours_no_days_are_told(templates: OpenSearch, clock: SettableClock) -> None:
+    """Schedule of seed 4203: what the line said hung on which moment of the day had been judged first."""
+    short = correlation(
+        "short",
+        "new_terms",
+        {"made": MADE},
+        7200,
+        group_by=("user.name",),
+        condition=Condition(fields=("cloud.region",)),
+    )
+    put_days(templates, 1)
+    # Shortly after midnight the baseline reaches into the day before, later on it does not.
+    put(templates, {"night": event(DAY - 36_000 + 600, "CreateAccessKey", cloud__region="a")})
+    clock.time = START + timedelta(days=1, hours=1)
+    options = RunOptions(stored_baselines=True, start="past")
+    run_once(templates, [short], clock=clock, options=options)
+    put(templates, {"morning": event(DAY - 36_000 + 9_480, "CreateAccessKey", "bob", cloud__region="b")})
+    run_once(templates, [short], clock=clock, options=options)
+    found = [alert["event"]["reason"] for alert in alerts(templates).values()]
+    assert len(found) == 3
+    assert all("in 2 hours for" in reason for reason in found), found
+
+
 def test_the_past_is_stored_and_outlives_its_events(templates: OpenSearch, clock: SettableClock) -> None:
     put_days(templates, 10, "ap-east-1")
     put_days(templates, 9, "eu-west-1")

@@ -132,6 +132,16 @@ def test_a_filter_that_silences_a_rules_own_test_fails_it(tmp_path: Path) -> Non
     assert result.failures == ("match[0] does not match: silenced by the filter the build account",)
 
 
+def test_a_filter_that_silences_the_test_of_a_rule_with_lists_fails_it_too(tmp_path: Path) -> None:
+    text = GOOD.replace("        eventName: StopLogging\n", "        eventName|expand: '%calls%'\n")
+    lint(tmp_path, text, {**CASES, "variables": {"calls": ["StopLogging"]}})
+    (result,) = run_tests(compile_rules(load_rules([tmp_path]), variables={"calls": []}))
+    assert result.passed
+    (tmp_path / "filter.yml").write_text(FILTER)
+    (result,) = run_tests(compile_rules(load_rules([tmp_path]), variables={"calls": []}))
+    assert result.failures == ("match[0] does not match: silenced by the filter the build account",)
+
+
 def test_failing_cases_are_named(tmp_path: Path) -> None:
     lint(tmp_path, GOOD, {"match": CASES["near_miss"], "near_miss": [RECORD]})
     (result,) = run_tests(compile_rules(load_rules([tmp_path])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from math import isfinite, nan
 from typing import Any
@@ -47,11 +48,10 @@ class _Chains:
         self.compiled = compiled
         self.done: dict[str, CompiledCorrelation] = {}
         self.open: set[str] = set()
-        self.named: dict[str, Rule] = {}
+        self.named: dict[str, list[Rule]] = defaultdict(list)
         for rule in (*rules.correlations, *rules.rules):
-            for name in (rule.name, rule.sigma_name, rule.uuid):
-                if name:
-                    self.named[name] = rule
+            for name in {rule.name, rule.sigma_name, rule.uuid} - {None, ""}:
+                self.named[str(name)].append(rule)
 
     def compile(self, rule: CorrelationRule) -> CompiledCorrelation:
         if rule.where in self.done:
@@ -135,14 +135,16 @@ class _Chains:
         ``rules`` may have the id where the condition has the name.
         """
         listed: dict[str, str] = {}
+        named: dict[str, Rule] = {}
         for reference in rule.rules:
             found = self._find(rule, reference, "rules")
             if found.where in listed:
                 raise self._error(rule, f"rule {reference!r} is named twice", "rules")
             listed[found.where] = reference
+            named[reference] = found
         if expression is None:
-            return {reference: self.named[reference] for reference in listed.values()}
-        named: dict[str, Rule] = {}
+            return named
+        named = {}
         for reference in references(expression):
             found = self._find(rule, reference, "condition")
             if listed.pop(found.where, None) is None:
@@ -156,10 +158,18 @@ class _Chains:
         return named
 
     def _find(self, rule: CorrelationRule, reference: str, key: str) -> Rule:
-        found = self.named.get(reference)
-        if found is None:
+        found = self.named.get(reference, [])
+        if len(found) > 1:
+            # Of several folders' rules with one name those of the same file are meant.
+            found = [one for one in found if one.path == rule.path] or found
+        if len(found) > 1:
+            places = ", ".join(one.where for one in found)
+            raise self._error(
+                rule, f"several rules are called {reference!r}: {places}", key, hint="Name one by its id."
+            )
+        if not found:
             raise self._error(rule, f"there is no rule {reference!r}", key)
-        return found
+        return found[0]
 
     def _base(self, rule: CorrelationRule, found: Rule) -> CompiledRule | CompiledCorrelation:
         if isinstance(found, CorrelationRule):
@@ -179,8 +189,8 @@ class _Chains:
         """Return an alias's field of each rule below, however the alias calls that rule."""
         paths: dict[str, str] = {}
         for reference, name in by_rule.items():
-            found = self.named.get(reference)
-            own = next((called for called, one in named.items() if one is found), None)
+            meant = self.named.get(reference, [])
+            own = next((called for called, one in named.items() if any(one is other for other in meant)), None)
             if own is None:
                 message = f"an alias names rule {reference!r}, which the correlation does not"
                 raise self._error(rule, message, "aliases")

@@ -159,8 +159,18 @@ def read_deployed(client: OpenSearch) -> dict[str, Deployed]:
 
 
 def deployed_rules(deployed: Iterable[Deployed]) -> RuleSet:
-    """Return what is deployed as rules; their places are those of the files they came from."""
-    return rule_set(_written(one.body, one.body) for one in deployed)
+    """Return what is deployed as rules; their places are those of the files they came from.
+
+    Of files from several folders two may have one place: a rule is known by its place, so the second is put elsewhere.
+    """
+    placed: dict[tuple[str, int], Written] = {}
+    for one in sorted(deployed, key=lambda one: one.key):
+        written = _written(one.body, one.body)
+        line = int(one.body["line"])
+        if (str(written.path), line) in placed:
+            written = replace(written, path=written.path.parent / one.key / written.path.name)
+        placed[str(written.path), line] = written
+    return rule_set(placed.values())
 
 
 def previous_version(one: Deployed) -> AnyRule | None:

@@ -184,6 +184,24 @@ def test_what_cannot_be_honoured_is_an_error_and_never_a_guess(tmp_path: Path, c
     assert pack.correlations == ()
 
 
+def test_a_name_that_several_folders_have_is_not_guessed(tmp_path: Path) -> None:
+    theirs = {**FAILED, "id": "0d9c7c8e-6a0b-4b0a-9b55-0c5a1d2e3f50"}
+    (tmp_path / "theirs.yml").write_text(yaml.safe_dump(theirs))
+    pack = pack_of(tmp_path, COUNT)
+    assert not pack.errors, "the one in the same file is meant"
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump_all([FAILED, WORKED]))
+    (tmp_path / "chain.yml").write_text(yaml.safe_dump({"title": "c", "name": "chain", "correlation": COUNT}))
+    (problem,) = compile_rules(load_rules([tmp_path])).errors
+    assert "theirs.yml:1" in problem.message
+    assert "rules.yml:1" in problem.message
+    (tmp_path / "chain.yml").write_text(
+        yaml.safe_dump({"title": "c", "name": "chain", "correlation": {**COUNT, "rules": [theirs["id"]]}})
+    )
+    pack = compile_rules(load_rules([tmp_path]))
+    assert not pack.errors
+    assert [rule.rule.path.name for rule in pack.base_rules] == ["theirs.yml"]
+
+
 def test_a_key_that_nobody_reads_is_an_error(tmp_path: Path) -> None:
     pack = pack_of(tmp_path, {**COUNT, "baselin": "7d"})
     (problem,) = [problem for problem in pack.problems if problem.severity == "error"]

@@ -98,6 +98,17 @@ def test_every_rule_of_ours_asks_the_same_once_it_is_deployed() -> None:
     }
 
 
+def test_rules_of_two_folders_with_one_file_name_are_both_run(tmp_path: Path) -> None:
+    """Places are kept relative to the first folder; of another only the file's name is."""
+    for name, identifier in (("one", FIRST), ("two", SECOND)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "aws_same.yml").write_text(yaml.safe_dump(_rule(name, identifier)), encoding="utf-8")
+    deployed = _deploy(load_rules([tmp_path / "one", tmp_path / "two"]), folder=tmp_path / "one")
+    pack = compile_rules(deployed_rules(deployed.values()))
+    assert sorted(rule.rule.uuid for rule in pack.rules) == sorted([FIRST, SECOND])
+    assert {rule.rule.name for rule in pack.rules} == {"aws_same"}
+
+
 def test_the_version_before_is_kept_until_there_is_another(tmp_path: Path) -> None:
     first = _rules(tmp_path, _rule("A", FIRST))
     one = _deploy(first)

@@ -128,12 +128,17 @@ class Reference:
         if "expand" in modifiers:
             found = [VARIABLES[name.strip("%")] for name in values]
             values = [one for part in found for one in (part if isinstance(part, list) else [part])]
-        if "windash" in modifiers:
-            values = [made for one in values for made in dashes(one)]
-        if "base64offset" in modifiers:
-            values = [made for one in values for made in encoded(one)]
         join = all if "all" in modifiers else any
-        return join(self.one(field, modifiers, wanted) for wanted in values)
+        # What one value stands for is any of its forms, with `all`, too.
+        return join(any(self.one(field, modifiers, form) for form in self.forms(modifiers, one)) for one in values)
+
+    def forms(self, modifiers: list[str], wanted: Any) -> list[Any]:
+        found = [wanted]
+        if "windash" in modifiers:
+            found = [made for one in found for made in dashes(one)]
+        if "base64offset" in modifiers:
+            found = [made for one in found for made in encoded(one)]
+        return found
 
     def one(self, field: str, modifiers: list[str], wanted: Any) -> bool:
         texts = self.texts(field)

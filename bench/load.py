@@ -45,8 +45,9 @@ from loader.logtypes.model import ObjectContext
 
 _BUCKET = "bench-load"
 _WRITTEN = "log-*,siem-*"
-_FOLDER = "AWSLogs/111111111111/CloudTrail/us-east-1/2023/07/10"
-_KEY = _FOLDER + "/111111111111_CloudTrail_us-east-1_20230710T0000Z_{:016d}.json.gz"
+#: Delivered after the last of the events: what is of the future would go into the index for misdated ones.
+_FOLDER = "AWSLogs/111111111111/CloudTrail/us-east-1/2023/07/13"
+_KEY = _FOLDER + "/111111111111_CloudTrail_us-east-1_20230713T0000Z_{:016d}.json.gz"
 _REACH = 0.85
 
 
@@ -96,7 +97,7 @@ class Bench:
             part = raw[number * each : (number + 1) * each]
             key = _KEY.format(number)
             self.s3.put_object(Bucket=_BUCKET, Key=key, Body=log_file(part))
-            context = ObjectContext(_BUCKET, key, "2023-07-14T00:00:00.000Z")
+            context = ObjectContext(_BUCKET, key, "2023-07-13T00:00:00.000Z")
             items = []
             for place, record in enumerate(part, 1):
                 made = CLOUDTRAIL.normalise(record, context, False)

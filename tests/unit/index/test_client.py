@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import logging
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
 from opensearchpy.exceptions import SSLError, TransportError
 
@@ -30,18 +35,24 @@ class Door(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.came: list[str | None] = []
+        #: Paths with their queries, headers and bodies.
+        self.requests: list[tuple[str, Message, bytes]] = []
         self.status = 200
         door = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 door.came.append(self.headers.get("Authorization"))
+                content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                door.requests.append((self.path, self.headers, content))
                 body = json.dumps({"version": {"number": "9.0.0"}, "error": "no"}).encode()
                 self.send_response(door.status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            do_POST = do_GET  # noqa: N815  # the base class's name
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
                 pass
@@ -82,6 +93,30 @@ def test_nobody_signs_in_where_nothing_is_set() -> None:
     with door() as server:
         make_client(Settings(cluster_url=f"http://127.0.0.1:{server.server_address[1]}")).info()
     assert server.came == [None]
+
+
+@pytest.mark.parametrize("service", ["es", "aoss"])
+def test_requests_to_aws_are_signed_for_the_service(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signature is worked out again from what arrived: host, time, token and content are in it."""
+    keys = Credentials("AKIAIOSFODNN7EXAMPLE", SECRET, "a session token")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", keys.token)
+    with door() as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        made = Settings(cluster_url=url, cluster_aws_service=service, aws_region="eu-central-1")
+        make_client(made).search(index="siem-alerts-*", params={"size": "3"})
+    ((path, headers, body),) = server.requests
+    sent = {name.lower(): value for name, value in headers.items()}
+    signed, signature = sent["authorization"].split("SignedHeaders=")[1].split(", Signature=")
+    assert {"host", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"} <= set(signed.split(";"))
+    assert sent["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
+    again = AWSRequest("POST", url + path, data=body, headers={name: sent[name] for name in signed.split(";")})
+    again.context["timestamp"] = sent["x-amz-date"]
+    signer = SigV4Auth(keys, service, "eu-central-1")
+    assert signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again) == signature
+    assert f"/eu-central-1/{service}/aws4_request" in sent["authorization"]
+    assert SECRET not in str(sent)
 
 
 def test_two_ways_of_signing_in_exclude_each_other() -> None:

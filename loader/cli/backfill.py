@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -112,16 +112,31 @@ def _listing(  # type: ignore[no-untyped-def]  # the options as click gives them
     if remote:
         client = aws_client(settings, "s3")
         if everything:
-            yield (ref for uri in remote for ref in list_prefix(client, uri))
+            yield (ref for uri in remote for ref in _or_say(uri, list_prefix(client, uri)))
         elif first is None:
             raise click.UsageError("Say which days: --from YYYY-MM-DD [--to YYYY-MM-DD], or --all.")
         else:
             span = Range(_day(first), _day(last or first), frozenset(accounts), frozenset(regions))
-            yield (ref for uri in remote for ref in list_trail(client, uri, span))
+            yield (ref for uri in remote for ref in _or_say(uri, list_trail(client, uri, span)))
         return
     with spool(sys.stdin.buffer if "-" in local else None) as piped:
         paths = [piped if target == "-" else Path(target) for target in local]
-        yield list_files([path for path in paths if path is not None])
+        yield (
+            ref
+            for target, path in zip(local, paths, strict=True)
+            if path is not None
+            for ref in _or_say(target, list_files([path]))
+        )
+
+
+def _or_say(target: str, refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
+    """Yield ``refs``. If there are none, say so: a slip in a path must not look like an empty trail."""
+    empty = True
+    for ref in refs:
+        empty = False
+        yield ref
+    if empty:
+        error_console().print(f"No log file in {printable(target)}", markup=False)
 
 
 def _day(moment: datetime) -> date:

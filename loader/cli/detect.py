@@ -142,10 +142,11 @@ def run_command(
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
     packs = [Pack()]
+    said: set[str] = set()
 
     def rules() -> Sequence[CompiledRule | CompiledCorrelation]:
         """Read before each cycle: changed rules are noticed without a restart."""
-        packs[0] = _say_errors(read())
+        packs[0] = _say_errors(read(), said)
         return packs[0].alerting
 
     metrics = DetectionMetrics()
@@ -153,7 +154,7 @@ def run_command(
     def on_report(report: RunReport) -> None:
         record_cycle(client, report, packs[0], clock=clock, holder=holder, announce=options.announce)
         metrics.cycle(report)
-        _show(report, packs[0], as_json=as_json)
+        _show(report, packs[0], as_json=as_json, said=said)
 
     with ExitStack() as stack:
         if notifier:
@@ -214,25 +215,38 @@ def _reader(
     return pack_reader.pack_reader(client, settings, deployed=wanted, folders=folders, variables=variables)
 
 
-def _say_errors(pack: Pack) -> Pack:
+def _say_errors(pack: Pack, said: set[str] | None = None) -> Pack:
+    """Say what cannot be compiled, each thing once in the life of ``said``: a loop would repeat it every minute."""
     for problem in pack.errors:
         why = f"{problem.message}. {problem.hint}" if problem.hint else problem.message
-        error_console().print(f"not run: {shown_path(problem.where)}: {why}", markup=False)
+        line = f"not run: {shown_path(problem.where)}: {why}"
+        if _is_news(line, said):
+            error_console().print(line, markup=False)
     return pack
 
 
-def _show(report: RunReport, pack: Pack, *, as_json: bool, sent: SendReport | None = None) -> None:
+def _is_news(line: str, said: set[str] | None) -> bool:
+    if said is None:
+        return True
+    known = line in said
+    said.add(line)
+    return not known
+
+
+def _show(
+    report: RunReport, pack: Pack, *, as_json: bool, sent: SendReport | None = None, said: set[str] | None = None
+) -> None:
     report.not_run = {one.rule.name: one.reason for one in pack.waiting}
     report.not_compiled = {problem.where: problem.message for problem in pack.errors}
     if as_json:
         print_json(report.as_dict() | ({"sent": sent.as_dict()} if sent else {}))
         return
-    _print(report)
+    _print(report, said)
     if sent:
         show_sent(sent, quiet=True)
 
 
-def _print(report: RunReport) -> None:
+def _print(report: RunReport, said: set[str] | None = None) -> None:
     order = list(LEVEL_STYLES)
     found = sorted((count for count in report.rules if count.alerts), key=lambda count: order.index(count.level))
     screen = console()
@@ -242,7 +256,9 @@ def _print(report: RunReport) -> None:
     for name, error in report.errors.items():
         screen.print(f"{name}: {error}", markup=False)
     for name, reason in report.not_run.items():
-        screen.print(f"not run: {name}: {reason}", markup=False)
+        line = f"not run: {name}: {reason}"
+        if _is_news(line, said):
+            screen.print(line, markup=False)
     for name, count in report.learning.items():
         screen.print(f"learning: {name}: {count} not raised, too little of its baseline is in the index", markup=False)
     for name, by_filter in report.filtered_by.items():

@@ -107,6 +107,18 @@ def test_an_s3_backfill_needs_days_and_loads_only_those(siem: Run, aws: Any, buc
     assert (entry["loads"], entry["indexed"], entry["latest"]["duplicates"]) == (2, 1, 1)
 
 
+def test_a_place_without_log_files_is_named(siem: Run, aws: Any, bucket: str, tmp_path: Path) -> None:
+    aws.s3.create_bucket(Bucket=bucket)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there" / "a.json.gz").write_bytes(log_file(RECORD))
+    result = siem("load", "backfill", str(tmp_path / "there"), str(tmp_path / "empty"), "--dry-run")
+    assert f"No log file in {tmp_path / 'empty'}" in result.stderr.replace("\n", "")
+    assert str(tmp_path / "there") not in result.stderr
+    result = siem("load", "backfill", f"s3://{bucket}", "--from", "2026-11-01", "--dry-run", "--json")
+    assert (json.loads(result.stdout)["objects"], f"No log file in s3://{bucket}" in result.stderr) == (0, True)
+
+
 def test_a_missing_object_is_parked_shown_and_loaded_by_replay_once_it_is_there(
     siem: Run, aws: Any, bucket: str
 ) -> None:

@@ -115,7 +115,11 @@ def test_a_place_without_log_files_is_named(siem: Run, aws: Any, bucket: str, tm
     result = siem("load", "backfill", str(tmp_path / "there"), str(tmp_path / "empty"), "--dry-run")
     assert f"No log file in {tmp_path / 'empty'}" in result.stderr.replace("\n", "")
     assert str(tmp_path / "there") not in result.stderr
+    folder = "AWSLogs/123456789012/CloudTrail/us-east-1/2026/11/02"
+    key = f"{folder}/123456789012_CloudTrail_us-east-1_20261102T1000Z_x.json.gz"
+    aws.s3.put_object(Bucket=bucket, Key=key, Body=log_file(RECORD))
     result = siem("load", "backfill", f"s3://{bucket}", "--from", "2026-11-01", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
     assert (json.loads(result.stdout)["objects"], f"No log file in s3://{bucket}" in result.stderr) == (0, True)
 
 

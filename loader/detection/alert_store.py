@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import orjson
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError, TransportError
+from opensearchpy.exceptions import TransportError
 
 from loader.clock import Clock
 from loader.detection.alerts import ALERTS_PREFIX, Alert, Announce
 from loader.detection.correlation import Group
 from loader.detection.search import describe_error
 from loader.errors import ClusterError, RuleError
-from loader.index.patience import get_documents, patiently
+from loader.index.patience import find_documents, patiently
 
 Written = Literal["new", "existing"]
 
@@ -83,18 +83,9 @@ class AlertStore:
         found: dict[tuple[str, str], Stored] = {}
         for start in range(0, len(wanted), _TOGETHER):
             docs = [{"_index": index, "_id": identifier} for index, identifier in wanted[start : start + _TOGETHER]]
-            try:
-                answer = get_documents(self._client, {"docs": docs}, clock=self._clock)
-            except NotFoundError:
-                continue
-            except TransportError as error:
-                raise ClusterError(f"cannot read alerts: {error.error}", where="_mget") from None
-            for doc in answer:
-                if doc.get("found"):
-                    version = (doc["_seq_no"], doc["_primary_term"])
-                    found[(doc["_index"], doc["_id"])] = Stored(doc["_source"], version)
-                elif (kind := doc.get("error", {}).get("type")) not in (None, "index_not_found_exception"):
-                    raise ClusterError(f"cannot read alerts: {kind}", where=doc["_index"])
+            for doc in find_documents(self._client, {"docs": docs}, what="alerts", clock=self._clock):
+                version = (doc["_seq_no"], doc["_primary_term"])
+                found[(doc["_index"], doc["_id"])] = Stored(doc["_source"], version)
         return found
 
     def groups(self, rule_uuid: str, start: int, end: int) -> list[Group]:

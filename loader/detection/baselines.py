@@ -22,7 +22,7 @@ from loader.detection.coverage import compare_and_set
 from loader.detection.first_seen import Seen
 from loader.errors import ClusterError
 from loader.index.identifiers import derived_id
-from loader.index.patience import get_documents
+from loader.index.patience import find_documents
 
 BASELINES_INDEX = "siem-baselines"
 Version = tuple[int, int]
@@ -189,19 +189,9 @@ class BaselineStore:
     def _read(self, identifiers: Sequence[str]) -> dict[str, tuple[dict[str, Any], Version]]:
         if not identifiers:
             return {}
-        try:
-            docs = get_documents(self._client, {"ids": list(identifiers)}, clock=self._clock, index=self._index)
-        except NotFoundError:
-            return {}
-        except TransportError as error:
-            raise ClusterError(f"cannot read baselines: {error.error}", where=self._index) from None
-        found = {}
-        for doc in docs:
-            if doc.get("found"):
-                found[doc["_id"]] = (doc["_source"], (doc["_seq_no"], doc["_primary_term"]))
-            elif (kind := doc.get("error", {}).get("type")) not in (None, "index_not_found_exception"):
-                raise ClusterError(f"cannot read baselines: {kind}", where=self._index)
-        return found
+        body = {"ids": list(identifiers)}
+        docs = find_documents(self._client, body, what="baselines", clock=self._clock, index=self._index)
+        return {doc["_id"]: (doc["_source"], (doc["_seq_no"], doc["_primary_term"])) for doc in docs}
 
     def _write(self, places: Iterable[tuple[str, Version | None]], bodies: Sequence[Mapping[str, Any]]) -> list[int]:
         lines: list[bytes] = []

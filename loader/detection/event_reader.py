@@ -16,6 +16,7 @@ from loader.detection.cursor import ShardStatisticsHiddenError, belongs, read_po
 from loader.detection.fields import schema_of
 from loader.detection.matches import TIME_FIELD, Flat, Match, flatten, match_of
 from loader.detection.model import CompiledCorrelation, CompiledRule, Query
+from loader.detection.narrowing import period
 from loader.detection.rule_handler import acceptor
 from loader.detection.search import Searcher, incomplete
 from loader.detection.sources import source_for
@@ -152,7 +153,7 @@ class EventReader:
             "size": self._page,
             "timeout": "50s",
             "track_total_hits": False,
-            "query": {"bool": {"filter": [_period(start, end), *also, rule.query]}},
+            "query": {"bool": {"filter": [period(start, end), *also, rule.query]}},
             "sort": [{"@timestamp": "asc"}, {"event.id" if self._searcher.hidden else "_seq_no": "asc"}],
             **what,
         }
@@ -207,11 +208,11 @@ class EventReader:
         """
         if rule.verify is not None or not countable(rule, paths):
             return None
-        period = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{length}ms"}}
+        bins = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{length}ms"}}
         ends = {"first": {"min": {"field": "@timestamp"}}, "last": {"max": {"field": "@timestamp"}}}
         return (
             (row[:-1], (int(bucket["first"]["value"]), int(bucket["last"]["value"])))
-            for row, bucket in self._buckets(rule, paths, start, end, last=period, aggs=ends)
+            for row, bucket in self._buckets(rule, paths, start, end, last=bins, aggs=ends)
         )
 
     def count_bins(
@@ -237,10 +238,10 @@ class EventReader:
         paths = list(route.values())
         if rule.verify is not None or not countable(rule, paths):
             return None
-        period = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{length}ms"}}
+        bins = {"date_histogram": {"field": "@timestamp", "fixed_interval": f"{length}ms"}}
         beside: list[Query] = [{"wildcard": {"_index": f"*-{MISDATED}"}}] if copies else []
         counts: Counter[tuple[Group, int]] = Counter()
-        for row, bucket in self._buckets(rule, paths, start, end, also=[*also, *beside], last=period):
+        for row, bucket in self._buckets(rule, paths, start, end, also=[*also, *beside], last=bins):
             group = tuple(sorted(zip(route, row, strict=False)))
             counts[group, int(row[-1]) // length] += bucket["doc_count"]
         return counts
@@ -298,7 +299,7 @@ class EventReader:
             "size": 0,
             "timeout": "50s",
             "track_total_hits": False,
-            "query": {"bool": {"filter": [_period(start, end), *also, rule.query]}},
+            "query": {"bool": {"filter": [period(start, end), *also, rule.query]}},
             "aggs": {"groups": {"composite": composite, **({"aggs": aggs} if aggs else {})}},
         }
         while True:
@@ -384,10 +385,6 @@ def _sketched(hit: Mapping[str, Any], paths: Sequence[str]) -> Match:
 def _incomplete(answer: Mapping[str, Any]) -> str | None:
     """Return what is wrong. If all the indices have been deleted no shard answers, and nothing is missing."""
     return None if answer.get("_shards", {}).get("total") == 0 else incomplete(answer)
-
-
-def _period(start: int, end: int) -> Query:
-    return {"range": {"@timestamp": {"gte": start, "lte": end, "format": "epoch_millis"}}}
 
 
 def _keep(found: dict[str, Match], match: Match) -> None:

@@ -22,7 +22,7 @@ from loader.detection.coverage import compare_and_set
 from loader.detection.cursor import belongs
 from loader.detection.event_alerts import filtered_questions, rule_key
 from loader.detection.event_reader import EventReader, countable
-from loader.detection.intervals import Range, Ranges, intersection, is_inside, union
+from loader.detection.intervals import Ranges, Spans, intersection, is_inside, union
 from loader.detection.matches import SHOWN_PATHS, Match
 from loader.detection.model import CompiledRule, Query, digest
 from loader.detection.narrowing import narrowed, slabs
@@ -35,8 +35,6 @@ from loader.detection.watermark import Watermark
 from loader.discover import Link
 from loader.errors import ClusterError
 
-#: Ranges that a group collects before they are merged.
-_COLLECT = 256
 _CONFLICTS = 8
 _BEGINNING, _END = -(2**62), 2**62
 
@@ -85,7 +83,7 @@ class FoldedAlerts:
         self._clock = clock
         self._historic_after = historic_after
         self._step = step
-        self._touched: dict[Group | None, _Spans] = {}
+        self._touched: dict[Group | None, Spans] = {}
         #: How many events each base rule has had.
         self._broad: Counter[str] = Counter()
         #: Groups that something else than a replay of the past has touched.
@@ -162,7 +160,7 @@ class FoldedAlerts:
             if not groups:
                 self.count.ungrouped += match.events
             for group in groups:
-                self._touched.setdefault(group, _Spans()).add(match.time, match.time + later)
+                self._touched.setdefault(group, Spans()).add(match.time, match.time + later)
                 if not historic:
                     self._live.add(group)
 
@@ -381,23 +379,6 @@ class FoldedAlerts:
 
 def _folded(body: Mapping[str, Any]) -> int:
     return int(body["siem"].get("suppressed", 0))
-
-
-class _Spans:
-    """Ranges of times, merged now and then: there may be one for each of a million events."""
-
-    def __init__(self) -> None:
-        self._spans: list[Range] = []
-        self._limit = _COLLECT
-
-    def add(self, first: int, last: int) -> None:
-        self._spans.append((first, last))
-        if len(self._spans) > self._limit:
-            self._spans[:] = union(self._spans)
-            self._limit = 2 * len(self._spans) + _COLLECT
-
-    def ranges(self) -> Ranges:
-        return union(self._spans)
 
 
 def _numbers(spans: Ranges, size: int) -> list[int]:

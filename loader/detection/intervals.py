@@ -11,6 +11,8 @@ Range = tuple[int, int]
 Ranges = tuple[Range, ...]
 
 EMPTY: Ranges = ()
+#: Ranges that are collected before they are merged.
+_COLLECT = 256
 
 
 def union(*sets: Iterable[Range]) -> Ranges:
@@ -66,3 +68,22 @@ def split(ranges: Iterable[Range], most: int) -> list[Range]:
     for first, last in union(ranges):
         pieces += [(start, min(last, start + most - 1)) for start in range(first, last + 1, most)]
     return pieces
+
+
+class Spans:
+    """Ranges of times, merged now and then: there may be one for each of a million events."""
+
+    def __init__(self) -> None:
+        self._spans: list[Range] = []
+        self._limit = _COLLECT
+
+    def add(self, first: int, last: int) -> None:
+        """Take the range from ``first`` to ``last`` in."""
+        self._spans.append((first, last))
+        if len(self._spans) > self._limit:
+            self._spans[:] = union(self._spans)
+            self._limit = 2 * len(self._spans) + _COLLECT
+
+    def ranges(self) -> Ranges:
+        """Return everything that was added."""
+        return union(self._spans)

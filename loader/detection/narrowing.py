@@ -106,11 +106,15 @@ def narrowed(tree: Tree, leaf: str, wanted: Mapping[Group | None, Ranges], befor
     parts = stretches(wanted, before, min(_STRETCHES, max(1, _CLAUSES // (2 + fields))))
     if len(parts) == 1:
         return _of_groups(tree, leaf, parts[0].groups)
-    either: list[Query] = []
-    for part in parts:
-        period: Query = {"range": {"@timestamp": {"gte": part.first, "lte": part.last, "format": "epoch_millis"}}}
-        either.append({"bool": {"filter": [period, *_of_groups(tree, leaf, part.groups)]}})
+    either: list[Query] = [
+        {"bool": {"filter": [period(part.first, part.last), *_of_groups(tree, leaf, part.groups)]}} for part in parts
+    ]
     return [{"bool": {"should": either, "minimum_should_match": 1}}] if either else []
+
+
+def period(first: int, last: int) -> Query:
+    """Return the condition that an event was in [first, last] milliseconds."""
+    return {"range": {"@timestamp": {"gte": first, "lte": last, "format": "epoch_millis"}}}
 
 
 def _of_groups(tree: Tree, leaf: str, groups: Sequence[Group | None]) -> list[Query]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import NotFoundError, TransportError
 
 from loader.clock import Clock
 from loader.errors import ClusterError
@@ -57,3 +57,23 @@ def get_documents(client: OpenSearch, body: Mapping[str, Any], *, clock: Clock, 
         return docs
 
     return patiently(ask, clock=clock)
+
+
+def find_documents(
+    client: OpenSearch, body: Mapping[str, Any], *, what: str, clock: Clock, **where: str
+) -> list[dict[str, Any]]:
+    """Return those documents of an ``_mget`` that exist; ``what`` they are, for errors. No index is no document.
+
+    Raises:
+        ClusterError: they cannot be read.
+    """
+    try:
+        docs = get_documents(client, body, clock=clock, **where)
+    except NotFoundError:
+        return []
+    except TransportError as error:
+        raise ClusterError(f"cannot read {what}: {error.error}", where=where.get("index", "_mget")) from None
+    for doc in docs:
+        if (kind := doc.get("error", {}).get("type")) not in (None, "index_not_found_exception"):
+            raise ClusterError(f"cannot read {what}: {kind}", where=doc["_index"])
+    return [doc for doc in docs if doc.get("found")]

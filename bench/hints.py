@@ -19,11 +19,10 @@ from time import process_time
 import orjson
 from generated_records import records
 
-from loader.identity.extract import identity
+from loader.identity.extract import edges, identity
 from loader.identity.model import Edge, Identity, Issued
 from loader.index.bulk import Item
 from loader.ingest.hinting import Hinter
-from loader.ingest.sessions import edges_of
 from loader.logtypes.cloudtrail import CLOUDTRAIL
 from loader.logtypes.model import ObjectContext
 from loader.source.objects import Broken, Limits
@@ -61,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
 
     raws = [raw for path in options.files for raw in _raws(path)] or list(records(options.generate))
-    edges = [edge for raw in raws for edge in edges_of(raw)] + ([] if options.files else [*_edges(raws)])
+    edges = [edge for raw in raws for edge in edges(raw)] + ([] if options.files else [*_edges(raws)])
     normalise, warm, cold = [], [], []
     kept = Hinter()
     gc.disable()
@@ -75,7 +74,7 @@ def main() -> None:
             hinted, spent = 0, 0.0
             for first in range(0, len(rendered), _BATCH):
                 part = rendered[first : first + _BATCH]
-                items = [Item(1, b"", "i", one.id, one.body, identity=one.identity) for one in part]
+                items = [Item(1, b"", "i", one.id, one.body, who=one.who) for one in part]
                 start = process_time()
                 hinter.mark(items, ())
                 spent += process_time() - start

@@ -31,12 +31,12 @@ from processor import processor_seconds
 
 from loader.clock import SystemClock
 from loader.config import Settings
+from loader.identity.extract import edges
 from loader.index.bulk import Item, bulk_body, bulk_path
 from loader.index.client import make_client
 from loader.index.templates import apply, plan, read_templates
 from loader.ingest.assemble import assemble, aws_client, message_handler
 from loader.ingest.hinting import Hinter
-from loader.ingest.sessions import edges_of
 from loader.ingest.worker import QueueOptions, QueueWorker
 from loader.local.stack import LocalStack
 from loader.local.trail import create_delivery
@@ -102,8 +102,8 @@ class Bench:
             for place, record in enumerate(part, 1):
                 made = CLOUDTRAIL.normalise(record, context, False)
                 index = CLOUDTRAIL.index(made.day)
-                items.append(Item(place, record, index, made.id, made.body, identity=made.identity))
-            hinter.mark(items, [edge for record in part for edge in edges_of(record)])
+                items.append(Item(place, record, index, made.id, made.body, who=made.who))
+            hinter.mark(items, [edge for record in part for edge in edges(record)])
             batch: list[Item] = []
             size = 0
             for item in items:

@@ -22,24 +22,30 @@ from opensearchpy import Transport
 from loader.config import Settings
 from loader.index import bulk
 from loader.index.bulk import BulkWriter
+from loader.index.ledger import Ledger
+from loader.ingest import shipment
 from loader.ingest.hinting import Hinter
 from loader.ingest.known import KnownRecords
+from loader.ingest.messages import MessageHandler
 from loader.ingest.objects import ObjectLoader
+from loader.ingest.shipment import Shipment
 from loader.ingest.worker import QueueWorker
 from loader.local.stack import LocalStack
 
 _PARTS: tuple[tuple[object, str, str], ...] = (
-    (ObjectLoader, "_load_as", "fetching and splitting"),
-    (ObjectLoader, "_gather", "filters, and collecting a batch"),
-    (ObjectLoader, "_deal_with_pieces", "normalising, and looking for credentials handed out"),
+    (ObjectLoader, "_load_group", "beginning objects"),
+    (Shipment, "take", "fetching, splitting, and collecting a batch"),
     (KnownRecords, "among", "asking for ids"),
+    (Shipment, "_render", "normalising"),
+    (shipment, "edges", "credentials handed out"),
     (Hinter, "mark", "hints"),
-    (ObjectLoader, "_send", "sending"),
-    (BulkWriter, "write", "sending"),
-    (ObjectLoader, "_write_once", "sending"),
+    (Shipment, "_send", "sending"),
+    (Shipment, "_write", "sending"),
+    (BulkWriter, "write_each", "sending"),
     (bulk, "bulk_body", "bulk bodies"),
     (Transport, "perform_request", "HTTP to the cluster"),
-    (ObjectLoader, "_close", "the ledger"),
+    (Ledger, "write", "the ledger"),
+    (MessageHandler, "handle_together", "messages"),
     (QueueWorker, "_receive", "the queue"),
     (QueueWorker, "_deal_with", "the queue"),
 )

@@ -13,6 +13,8 @@ from loader.ecs import ECS_VERSION
 from loader.index.bulk import Item
 from loader.index.templates import compose, read_templates
 from loader.ingest.hinting import Hinter
+from loader.logtypes.cloudtrail import CLOUDTRAIL
+from loader.logtypes.model import ObjectContext
 from loader.project import home, mappings_dir
 
 TEMPLATE: Final = "log-aws-cloudtrail"
@@ -147,9 +149,9 @@ def golden_documents() -> list[tuple[str, dict[str, Any]]]:
     for path in sorted(paths, key=lambda path: (not path.name.startswith("identity-"), path.name)):
         body = path.read_bytes()
         compact = json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False).encode()
-        who = json.loads(body)["aws"]["cloudtrail"].get("user_identity")
-        identity = b',"user_identity":' + json.dumps(who, separators=(",", ":")).encode() if who else b""
-        item = Item(1, b"", "", "", compact, identity=identity)
+        record = path.with_name(path.name.replace(".out.", ".in.")).read_bytes()
+        who = CLOUDTRAIL.normalise(record, ObjectContext("", "", ""), True).who
+        item = Item(1, b"", "", "", compact, who=who)
         Hinter().mark([item], ())
         found.append((path.name.removesuffix(".out.json"), json.loads(item.body)))
     return found

@@ -12,9 +12,9 @@ import click
 from loader.cli.output import error_console
 from loader.clock import SystemClock, rfc3339
 from loader.errors import RecordError
+from loader.identity.extract import edges
 from loader.index.bulk import Item
 from loader.ingest.hinting import Hinter
-from loader.ingest.sessions import edges_of
 from loader.logtypes.cloudtrail import CLOUDTRAIL
 from loader.logtypes.model import ObjectContext
 from loader.source.fetch import LOCAL_BUCKET, file_fetch
@@ -70,8 +70,8 @@ def _print(path: Path, part: list[Piece | Broken], context: ObjectContext, hinte
             problems.append((piece.number, f"{error.kind}: {error.message}"))
             continue
         index = CLOUDTRAIL.index(made.day)
-        items.append(Item(piece.number, piece.raw, index, made.id, made.body, identity=made.identity))
-    hinter.mark(items, [edge for item in items for edge in edges_of(item.raw)])
+        items.append(Item(piece.number, piece.raw, index, made.id, made.body, who=made.who))
+    hinter.mark(items, [edge for item in items for edge in edges(item.raw)])
     for number, problem in problems:
         error_console().print(f"{path}#{number}: {problem}", markup=False)
     for item in items:

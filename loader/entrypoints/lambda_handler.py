@@ -45,10 +45,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str
         if not _handler().handle(context.aws_request_id, json.dumps(event)):
             raise NotLoadedError(f"request {context.aws_request_id} was not loaded")
         return {"batchItemFailures": []}
-    failed = []
-    for record in event.get("Records", []):
-        in_time = context.get_remaining_time_in_millis() > _RESERVE_MS
-        receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
-        if not in_time or not _handler().handle(record["messageId"], record["body"], receives=receives):
-            failed.append({"itemIdentifier": record["messageId"]})
-    return {"batchItemFailures": failed}
+    messages = [_message(record) for record in event.get("Records", [])]
+    handled = _handler().handle_together(messages, go_on=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)
+    failed = [one.id for one, became in zip(messages, handled, strict=True) if became.value != "acknowledged"]
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
+
+
+def _message(record: dict[str, Any]) -> Any:
+    from loader.ingest.messages import Message
+
+    receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+    return Message(record["messageId"], record["body"], receives)

@@ -272,5 +272,5 @@ _READERS: Final[dict[tuple[str, str], _Read]] = {
     ("sso", "GetRoleCredentials"): _role_credentials,
 }
 
-#: Event names of the calls that hand out credentials: whoever has parsed a record already asks here first.
-ISSUING: Final = frozenset(name for _, name in _READERS)
+#: The calls that are read here: first label of the source, and name.
+ISSUING: Final = frozenset(_READERS)

@@ -10,6 +10,7 @@ import msgspec
 from loader.identity.actor import actor_fields
 from loader.identity.model import Edge, Identity, Principal, first_principal, named_user
 from loader.identity.times import text_of
+from loader.logtypes.model import Who
 
 
 class Hint(dict[str, Any]):
@@ -89,43 +90,28 @@ class ActorHints:
         self._waiting: _Recent[str, list[Edge]] = _Recent(max(1, size // 10))
         self._lock = threading.Lock()
 
-    def hint(
-        self,
-        identity_type: str | None,
-        access_key_id: str | None,
-        principal_id: str | None,
-        arn: str | None = None,
-        session_started: str | None = None,
-        issuer: tuple[str | None, str | None, str | None, str | None] | None = None,
-        *,
-        assumed_root: bool = False,
-        on_behalf_of: str | None = None,
-    ) -> Hint | None:
+    def hint(self, who: Who) -> Hint | None:
         """Return what to put under ``siem`` (``actor``, ``session.chain``), ``None`` if nothing is known.
 
-        ``session_started`` is ``sessionContext.attributes.creationDate`` as written; ``issuer`` is the session issuer's
-        type, principal id, ARN and user name. ``actor.certainty`` is ``hint`` for a session, ``certain`` where the
-        record itself names the principal. ``on_behalf_of`` is ``onBehalfOf.userId``. The dictionary is shared: do not
-        change it.
+        ``actor.certainty`` is ``hint`` for a session, ``certain`` where the record itself names the principal. The
+        dictionary is shared: do not change it.
         """
-        if on_behalf_of is not None:
-            return self._named("IdentityCenterUser", on_behalf_of, None, None)
-        keys, starts = self._by_key, self._by_start
+        if who.on_behalf_of is not None:
+            return self._named("IdentityCenterUser", who.on_behalf_of, None, None)
+        keys, starts, key, principal_id = self._by_key, self._by_start, who.access_key_id, who.principal_id
         # Called for every record: nearly always it ends after one or two looks at a dictionary.
-        if access_key_id in keys.young or access_key_id in keys.old:
-            found = keys.get(access_key_id)
+        if key is not None and (key in keys.young or key in keys.old):
+            found = keys.get(key)
             if found is not None:
                 return found or None
         if principal_id is None:
             return None
-        if session_started is not None:
-            place = (principal_id, session_started)
-            if place in starts.young or place in starts.old:
-                found = starts.get(place)
-                if found is not None:
-                    return found or None
-        if identity_type in _DIRECT and not assumed_root:
-            return self._named(str(identity_type), principal_id, arn, issuer)
+        if who.session_started is not None and (starts.young or starts.old):
+            found = starts.get((principal_id, who.session_started))
+            if found is not None:
+                return found or None
+        if who.type in _DIRECT and not who.assumed_root:
+            return self._named(who.type, principal_id, who.arn, who.issuer)
         return None
 
     def learn(self, edge: Edge) -> None:

@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from opensearchpy import OpenSearch
@@ -16,8 +16,9 @@ from opensearchpy.exceptions import ConnectionTimeout, TransportError
 from loader.clock import Clock
 from loader.errors import ClusterError
 from loader.index.client import UnreadableAnswerError
-from loader.index.gate import IndexGate
+from loader.index.gate import IndexGate, TooManyIndicesError
 from loader.index.outcomes import Outcome, all_created, classify, error_of, items_of, of_error
+from loader.logtypes.model import Who
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Item(Struct, gc=False):
     #: CloudWatch Logs' id of the event, where the record came through it.
     event_id: str | None = None
     #: Whoever acted, as in :class:`loader.logtypes.model.Rendered`.
-    identity: bytes = b""
+    who: Who | None = None
     #: How often the connection was lost while this item was sent alone.
     losses: int = 0
 
@@ -77,14 +78,20 @@ def bulk_body(items: Iterable[Item], index: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one item: indexed, a duplicate, or rejected (with the error's type and reason)."""
+    """What became of one item: indexed, a duplicate, rejected (with the error's type and reason), or held.
+
+    Of what is held, ``error`` says why: only a person or time can cure it.
+    """
 
     outcome: Outcome
     kind: str = ""
     reason: str = ""
+    error: ClusterError | None = None
 
 
-_INDEXED = Verdict(Outcome.INDEXED)
+#: What nearly every item gets: these very objects, so that they can be told by identity.
+INDEXED: Final = Verdict(Outcome.INDEXED)
+DUPLICATE: Final = Verdict(Outcome.DUPLICATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +128,30 @@ class BulkWriter:
         self.retries = 0
 
     def write(self, items: Sequence[Item]) -> list[Verdict]:
-        """Write ``items`` and return a verdict for each, in their order.
+        """Write ``items`` and return a verdict for each, in their order; none of them is held.
 
         Raises:
-            HoldError: the cluster refuses for a reason that is not in the documents.
+            HoldError, TooManyIndicesError: the cluster refuses for a reason that is not in the documents, if only one.
             UnavailableError: the cluster stayed busy or unreachable. What had been written by then stays written; the
                 same items sent later count as duplicates.
         """
-        for index in {item.index for item in items}:
-            self._gate.admit(index)
+        verdicts = self.write_each(items)
+        for verdict in verdicts:
+            if verdict.error is not None:
+                raise verdict.error
+        return verdicts
+
+    def write_each(self, items: Sequence[Item]) -> list[Verdict]:
+        """Write ``items`` of several owners and return a verdict for each, in their order.
+
+        What only some of them are refused for (a closed index, one index too many) is the verdict of those.
+
+        Raises:
+            HoldError: the cluster refuses all of them for a reason that is not in the documents.
+            UnavailableError: the cluster stayed busy or unreachable, as for :meth:`write`.
+        """
         verdicts: list[Verdict | None] = [None] * len(items)
-        waiting = list(range(len(items)))
+        waiting = self._admit(items, verdicts)
         attempt = 0
         while waiting:
             waiting, why = self._send(items, waiting, verdicts)
@@ -144,6 +164,25 @@ class BulkWriter:
             self._clock.sleep(self._backoff.delay(attempt, self._rng))
             attempt += 1
         return [verdict for verdict in verdicts if verdict is not None]
+
+    def _admit(self, items: Sequence[Item], verdicts: list[Verdict | None]) -> list[int]:
+        """Return the positions of the items whose index may be written to; the others are held."""
+        refused: dict[str, TooManyIndicesError] = {}
+        for index in {item.index for item in items}:
+            try:
+                self._gate.admit(index)
+            except TooManyIndicesError as error:
+                refused[index] = error
+        if not refused:
+            return list(range(len(items)))
+        admitted = []
+        for position, item in enumerate(items):
+            held = refused.get(item.index)
+            if held is None:
+                admitted.append(position)
+            else:
+                verdicts[position] = Verdict(Outcome.HOLD, "too_many_new_indices", held.message, held)
+        return admitted
 
     def _send(self, items: Sequence[Item], chosen: list[int], verdicts: list[Verdict | None]) -> tuple[list[int], str]:
         """Send ``chosen`` items once. Return those to be sent again, and why."""
@@ -168,7 +207,7 @@ class BulkWriter:
     ) -> tuple[list[int], str]:
         if all_created(answer, len(chosen)):
             for position in chosen:
-                verdicts[position] = _INDEXED
+                verdicts[position] = INDEXED
             return [], ""
         answered = items_of(answer, len(chosen))
         if answered is None:
@@ -176,19 +215,21 @@ class BulkWriter:
             return chosen, "incomplete_answer"
         again: list[int] = []
         why = ""
-        held: HoldError | None = None
         for position, entry in zip(chosen, answered, strict=True):
             outcome, kind, reason = classify(entry)
-            if outcome is Outcome.RETRY:
+            if outcome is Outcome.INDEXED:
+                verdicts[position] = INDEXED
+            elif outcome is Outcome.DUPLICATE:
+                verdicts[position] = DUPLICATE
+            elif outcome is Outcome.RETRY:
                 again.append(position)
                 why = kind
             elif outcome is Outcome.HOLD:
-                held = HoldError(kind, reason, where=items[position].index)
+                index = items[position].index
+                self._gate.forget(index)
+                verdicts[position] = Verdict(outcome, kind, reason, HoldError(kind, reason, where=index))
             else:
                 verdicts[position] = Verdict(outcome, kind, reason)
-        if held is not None:
-            self._gate.forget(held.where or "")
-            raise held
         return again, why
 
     def _after_refusal(

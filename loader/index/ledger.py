@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import ConflictError, TransportError
+from opensearchpy.exceptions import TransportError
 
 from loader.errors import ClusterError
+from loader.index.bulk import bulk_path
 from loader.index.identifiers import derived_id
+from loader.index.outcomes import error_of, items_of
 from loader.source.objects import ObjectRef
 
 _KEY_DATE = re.compile(r"_(\d{4})(\d{2})\d{2}T\d{4}Z|/(\d{4})/(\d{2})/\d{2}/")
 #: What a later load of the same object adds, beside the figures of the load that first succeeded.
 _COUNTS = ("read", "indexed", "duplicates", "dead_lettered", "dropped", "balanced")
+_CONFLICT = 409
 
 
 def ledger_index(ref: ObjectRef) -> str:
@@ -33,38 +39,75 @@ def _id(ref: ObjectRef, reason: object) -> str:
     return derived_id(ref.bucket, ref.key, ref.version_id)
 
 
+#: An object's entry on its way: its id in the index, and its figures.
+_Entry = tuple[str, dict[str, Any]]
+
+
 class Ledger:
     """Writes one entry an object. An entry of a successful load is never overwritten by a later one."""
 
     def __init__(self, client: OpenSearch) -> None:
         self._client = client
 
-    def write(self, ref: ObjectRef, entry: dict[str, Any]) -> None:
-        """Record that ``ref`` was dealt with.
+    def write(self, entries: Iterable[tuple[ObjectRef, dict[str, Any]]]) -> None:
+        """Record that each of these objects was dealt with, in as few requests as there are months.
 
         Raises:
-            ClusterError: the entry could not be written.
+            ClusterError: an entry could not be written.
         """
-        index = ledger_index(ref)
-        identifier = _id(ref, entry.get("reason"))
-        try:
+        by_index: defaultdict[str, list[_Entry]] = defaultdict(list)
+        for ref, entry in entries:
+            by_index[ledger_index(ref)].append((_id(ref, entry.get("reason")), entry))
+        for index, listed in by_index.items():
             try:
-                self._client.create(index=index, id=identifier, body={**entry, "loads": 1})
-            except ConflictError:
-                self._again(index, identifier, entry)
-        except TransportError as error:
-            raise ClusterError(f"the ledger could not be written: {error.error}", where=index) from None
+                known = self._create(index, listed)
+                while known:
+                    known = self._again(index, known)
+            except TransportError as error:
+                raise ClusterError(f"the ledger could not be written: {error.error}", where=index) from None
 
-    def _again(self, index: str, identifier: str, entry: dict[str, Any]) -> None:
-        known = self._client.get(index=index, id=identifier)["_source"]
-        loads = int(known.get("loads", 1)) + 1
-        is_another = known.get("etag") != entry.get("etag") and entry.get("outcome") == "loaded"
-        if known.get("outcome") != "loaded" or is_another:
-            self._client.index(index=index, id=identifier, body={**entry, "loads": loads})
-            return
-        latest = {name: entry[name] for name in _COUNTS if name in entry}
-        latest["@timestamp"] = entry["@timestamp"]
-        self._client.update(index=index, id=identifier, body={"doc": {"loads": loads, "latest": latest}})
+    def _create(self, index: str, listed: list[_Entry]) -> list[_Entry]:
+        """Write entries that are new. Return those that are not."""
+        lines = [({"create": {"_id": identifier}}, {**entry, "loads": 1}) for identifier, entry in listed]
+        answered = self._send(index, lines, "create")
+        return [entry for entry, status in zip(listed, answered, strict=True) if status == _CONFLICT]
+
+    def _again(self, index: str, listed: list[_Entry]) -> list[_Entry]:
+        """Bring entries up to date that are there. Return those to be looked at again: of an object that came twice."""
+        entries = dict(reversed(listed))
+        # GET, as Serverless has it; the client library's own call is a POST.
+        answer = self._client.transport.perform_request("GET", f"/{index}/_mget", body={"ids": list(entries)})
+        there = {found["_id"]: found for found in answer["docs"]}
+        lines = []
+        for identifier, entry in entries.items():
+            known = there.get(identifier, {}).get("_source", {})
+            loads = int(known.get("loads", 0)) + 1
+            is_another = known.get("etag") != entry.get("etag") and entry.get("outcome") == "loaded"
+            if known.get("outcome") != "loaded" or is_another:
+                lines.append(({"index": {"_id": identifier}}, {**entry, "loads": loads}))
+                continue
+            latest = {name: entry[name] for name in _COUNTS if name in entry}
+            latest["@timestamp"] = entry["@timestamp"]
+            lines.append(({"update": {"_id": identifier}}, {"doc": {"loads": loads, "latest": latest}}))
+        # A conflict: another worker wrote at the same moment, and its figures are as good as these.
+        self._send(index, lines, "index", "update")
+        done = {id(entry) for entry in entries.values()}
+        return [entry for entry in listed if id(entry[1]) not in done]
+
+    def _send(self, index: str, lines: Sequence[tuple[object, object]], *actions: str) -> list[int]:
+        """Send a ``_bulk`` request and return each line's status: a success, or a conflict."""
+        body = b"".join([b"%b\n%b\n" % (orjson.dumps(action), orjson.dumps(entry)) for action, entry in lines])
+        answer = self._client.transport.perform_request(
+            "POST", bulk_path(index), headers={"content-type": "application/x-ndjson"}, body=body
+        )
+        answered = items_of(answer, len(lines), actions)
+        if answered is None:
+            raise ClusterError("the cluster does not say whether the ledger was written", where=index)
+        for entry in answered:
+            if entry.get("error") and entry["status"] != _CONFLICT:
+                kind, reason = error_of(entry["error"])
+                raise ClusterError(f"the ledger could not be written: {kind}: {reason}", where=index)
+        return [entry["status"] for entry in answered]
 
 
 PATTERN = "siem-objects-*"

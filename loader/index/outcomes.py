@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -63,15 +64,18 @@ def all_created(answer: Any, count: int) -> bool:
     return isinstance(listed, list) and len(listed) == count == listed.count(_CREATED)
 
 
-def items_of(answer: Any, count: int) -> list[dict[str, Any]] | None:
-    """Return what a bulk answer says of each of ``count`` documents that were sent with ``create``.
+def items_of(answer: Any, count: int, actions: Sequence[str] = ("create",)) -> list[dict[str, Any]] | None:
+    """Return what a bulk answer says of each of ``count`` documents that were sent with one of ``actions``.
 
     ``None`` if it does not say so of each: a proxy's page, or an answer to something else.
     """
     listed = answer.get("items") if isinstance(answer, dict) else None
     if not isinstance(listed, list) or len(listed) != count:
         return None
-    found = [entry.get("create") if isinstance(entry, dict) else None for entry in listed]
+    found = [
+        next((entry[action] for action in actions if action in entry), None) if isinstance(entry, dict) else None
+        for entry in listed
+    ]
     usable = [entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("status"), int)]
     return usable if len(usable) == count else None
 

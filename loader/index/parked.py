@@ -13,6 +13,7 @@ from opensearchpy.exceptions import TransportError
 
 from loader.clock import Clock, rfc3339
 from loader.errors import ClusterError
+from loader.index.bulk import bulk_path
 from loader.index.identifiers import derived_id
 from loader.index.outcomes import error_of, items_of
 from loader.source.objects import ObjectRef
@@ -89,7 +90,7 @@ class DeadLetterOffice:
         batch: list[bytes] = []
         size = 0
         for letter in letters:
-            action = orjson.dumps({"create": {"_index": index, "_id": letter.id()}})
+            action = orjson.dumps({"create": {"_id": letter.id()}})
             line = action + b"\n" + orjson.dumps(letter.document(now)) + b"\n"
             if batch and size + len(line) > _BATCH_BYTES:
                 self._send(index, batch)
@@ -102,7 +103,7 @@ class DeadLetterOffice:
     def _send(self, index: str, batch: list[bytes]) -> None:
         try:
             answer = self._client.transport.perform_request(
-                "POST", "/_bulk", headers={"content-type": "application/x-ndjson"}, body=b"".join(batch)
+                "POST", bulk_path(index), headers={"content-type": "application/x-ndjson"}, body=b"".join(batch)
             )
         except TransportError as error:
             raise ClusterError(f"dead letters could not be written: {error.error}", where=index) from None

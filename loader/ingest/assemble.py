@@ -24,6 +24,7 @@ from loader.ingest.metrics import Metrics
 from loader.ingest.objects import ObjectLoader
 from loader.ingest.report import ObjectReport
 from loader.ingest.sessions import SessionKeeper
+from loader.source.ahead import AT_A_TIME
 from loader.source.fetch import Fetch, s3_fetch
 from loader.source.objects import Limits
 
@@ -71,7 +72,7 @@ def aws_client(settings: Settings, service: str) -> Any:
             connect_timeout=10,
             read_timeout=60,
             retries={"mode": "standard", "max_attempts": 4},
-            max_pool_connections=max(10, settings.workers * 2),
+            max_pool_connections=settings.workers * 2 + AT_A_TIME,
             s3={"addressing_style": "path"} if settings.aws_endpoint_url else {},
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +13,14 @@ from urllib.parse import quote_plus
 import orjson
 
 from loader.errors import SiemError, SourceError
-from loader.ingest.objects import ObjectLoader
+from loader.ingest.objects import Arrival, ObjectLoader, Outcome
 from loader.ingest.report import ObjectReport, Totals
 from loader.source.objects import ObjectRef
 
 _SQS_BATCH = 10
+#: Objects in one group, and their bytes as stored.
+_GROUP = 16
+_GROUP_BYTES = 2**20
 
 
 @dataclass(slots=True)
@@ -40,43 +43,70 @@ def load_all(
 
     One object's failure does not end the others; it is in ``failed``. ``stop`` ends after what is in work.
     """
-    result = BackfillResult()
-    waiting: dict[Future[ObjectReport], ObjectRef] = {}
+    taken = _Taken(on_report)
+    waiting: dict[Future[list[Outcome]], list[ObjectRef]] = {}
 
-    def collect(*, all_of_them: bool) -> None:
-        while waiting and (all_of_them or len(waiting) >= workers * 2):
+    def go_on() -> bool:
+        return stop is None or not stop.is_set()
+
+    def collect(most: int) -> None:
+        while len(waiting) > most:
             for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                ref = waiting.pop(done)
-                try:
-                    report = done.result()
-                except SiemError as error:
-                    result.failed.append((ref, error))
-                    on_report(ref, None)
-                else:
-                    result.totals.add(report)
-                    on_report(ref, report)
+                for ref, outcome in zip(waiting.pop(done), done.result(), strict=True):
+                    taken.take(ref, outcome)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="backfill") as pool:
-        for ref in refs:
-            if stop is not None and stop.is_set():
+        for group in _groups(filter(taken.has_a_name, refs)):
+            if not go_on():
                 break
-            if not _is_text(ref.key):
-                result.failed.append((ref, SourceError("the file's name is no UTF-8: rename it", kind="bad_name")))
-                on_report(ref, None)
-                continue
-            waiting[pool.submit(loader.load, ref)] = ref
-            collect(all_of_them=False)
-        collect(all_of_them=True)
-    return result
+            arrivals = [Arrival(ref) for ref in group]
+            waiting[pool.submit(loader.load_together, arrivals, go_on=go_on)] = group
+            collect(workers * 2 - 1)
+        collect(0)
+    return taken.result
 
 
-def _is_text(key: str) -> bool:
-    """Tell whether a key can be written into the ledger: a local file may have a name that is no Unicode text."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+class _Taken:
+    """What became of objects, as far as it is known."""
+
+    def __init__(self, on_report: Callable[[ObjectRef, ObjectReport | None], None]) -> None:
+        self.result = BackfillResult()
+        self._on_report = on_report
+
+    def take(self, ref: ObjectRef, outcome: Outcome) -> None:
+        """Count what became of an object. Raises what no object is to blame for."""
+        if isinstance(outcome, ObjectReport):
+            self.result.totals.add(outcome)
+            self._on_report(ref, outcome)
+        elif isinstance(outcome, SiemError):
+            self.result.failed.append((ref, outcome))
+            self._on_report(ref, None)
+        elif outcome is not None:
+            raise outcome
+
+    def has_a_name(self, ref: ObjectRef) -> bool:
+        """Tell whether a key can be written into the ledger: a local file may have a name that is no Unicode text."""
+        try:
+            ref.key.encode()
+        except UnicodeEncodeError:
+            self.take(ref, SourceError("the file's name is no UTF-8: rename it", kind="bad_name"))
+            return False
+        return True
+
+
+def _groups(refs: Iterable[ObjectRef]) -> Iterator[list[ObjectRef]]:
+    """Yield ``refs`` in groups that one thread loads together: small objects share requests."""
+    group: list[ObjectRef] = []
+    size = 0
+    for ref in refs:
+        stored = _GROUP_BYTES if ref.size is None else ref.size
+        if group and (len(group) >= _GROUP or size + stored > _GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(ref)
+        size += stored
+    if group:
+        yield group
 
 
 def s3_event(ref: ObjectRef) -> dict[str, Any]:

@@ -8,11 +8,12 @@ all of them are. What is found counts as a duplicate, as a refusal would; the re
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from loader.index.lookup import Lookup
-from loader.logtypes.model import LogType, ObjectContext, Whereabouts
+from loader.ingest.work import Work
+from loader.logtypes.model import Whereabouts
 from loader.source.objects import Piece
 
 #: A batch with fewer records is not worth a question.
@@ -21,6 +22,9 @@ _WORTH_ASKING: Final = 64
 _SAMPLE: Final = 8
 _TELLING: Final = 4
 
+#: Some records of one object.
+Run = tuple[Work, Sequence[Piece]]
+
 
 class KnownRecords:
     """Tells which records of a batch the cluster has. Safe between threads."""
@@ -28,25 +32,32 @@ class KnownRecords:
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
 
-    def among(self, log_type: LogType, pieces: Sequence[Piece], context: ObjectContext) -> dict[int, Whereabouts]:
-        """Return position in ``pieces`` → where its document is, of those that are certainly in the cluster."""
-        locate = log_type.locate
-        if locate is None or len(pieces) < _WORTH_ASKING:
-            return {}
-
-        def ask(positions: Sequence[int]) -> dict[int, Whereabouts]:
-            placed = ((position, locate(pieces[position].raw, context)) for position in positions)
-            return self._present(log_type, [(position, place) for position, place in placed if place is not None])
-
-        sample = range(0, len(pieces), len(pieces) // _SAMPLE)
-        return ask(range(len(pieces))) if len(ask(sample)) >= _TELLING else {}
-
-    def _present(self, log_type: LogType, placed: Sequence[tuple[int, Whereabouts]]) -> dict[int, Whereabouts]:
-        by_day: defaultdict[str, list[tuple[int, Whereabouts]]] = defaultdict(list)
-        for position, place in placed:
-            by_day[place.day].append((position, place))
-        known: dict[int, Whereabouts] = {}
-        for day, there in by_day.items():
-            present = self._lookup.present(log_type.index(day), [place.id for _, place in there])
-            known.update({position: place for position, place in there if place.id in present})
+    def among(self, runs: Sequence[Run]) -> list[dict[int, Whereabouts]]:
+        """Return for each run: position in it → where its document is, of records that are certainly in the cluster."""
+        known: list[dict[int, Whereabouts]] = [{} for _ in runs]
+        total = sum([len(pieces) for _, pieces in runs])
+        if total >= _WORTH_ASKING:
+            everything = [(run, position) for run, (_, pieces) in enumerate(runs) for position in range(len(pieces))]
+            found = self._ask(runs, everything[:: total // _SAMPLE])
+            if len(found) >= _TELLING:
+                found = self._ask(runs, everything)
+            # What a sample that tells nothing has found is known all the same.
+            for (run, position), place in found.items():
+                known[run][position] = place
         return known
+
+    def _ask(self, runs: Sequence[Run], chosen: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Whereabouts]:
+        by_index: defaultdict[str, list[tuple[tuple[int, int], Whereabouts]]] = defaultdict(list)
+        for run, position in chosen:
+            work, pieces = runs[run]
+            log_type = work.log_type
+            if log_type is None or log_type.locate is None:
+                continue
+            place = log_type.locate(pieces[position].raw, work.context)
+            if place is not None:
+                by_index[log_type.index(place.day)].append(((run, position), place))
+        found: dict[tuple[int, int], Whereabouts] = {}
+        for index, there in by_index.items():
+            present = self._lookup.present(index, [place.id for _, place in there])
+            found.update({at: place for at, place in there if place.id in present})
+        return found

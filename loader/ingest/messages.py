@@ -1,23 +1,57 @@
-"""One queue message → its objects loaded or parked. Shared by the worker and the Lambda handler."""
+"""Queue messages → their objects loaded or parked. Shared by the worker and the Lambda handler."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 
 from loader.errors import SiemError
 from loader.index.parked import DeadLetter, DeadLetterOffice
 from loader.ingest.metrics import Metrics
-from loader.ingest.notification import parse_notification
-from loader.ingest.objects import ObjectLoader, SuspiciousRejectionsError
+from loader.ingest.notification import Notification, parse_notification
+from loader.ingest.objects import Arrival, ObjectLoader, Outcome
 from loader.ingest.report import AccountingError, ObjectReport, Totals
+from loader.ingest.work import SuspiciousRejectionsError
 from loader.source.objects import ObjectRef
 
 log = logging.getLogger(__name__)
 
 #: Errors that come again however often the message does, until somebody changes the templates or this program.
 _LASTING = (SuspiciousRejectionsError, AccountingError)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of the queue. ``receives`` counts how often the queue has delivered it."""
+
+    id: str
+    body: str
+    receives: int = 1
+
+
+class Handled(Enum):
+    """What became of a message."""
+
+    #: All of it is indexed or parked: it may be acknowledged.
+    DONE = "acknowledged"
+    #: Something went wrong that another time may not: it has to come again.
+    AGAIN = "returned"
+    #: There was no time for it: nothing speaks against its coming again at once.
+    NOT_BEGUN = "not begun"
+
+
+@dataclass(slots=True)
+class _Dealt:
+    """A message in work: what it says, what is to be loaded because of it, and what went wrong."""
+
+    message: Message
+    notification: Notification = field(default_factory=Notification)
+    arrivals: list[Arrival] = field(default_factory=list)
+    error: Exception | None = None
+    begun: bool = True
 
 
 class MessageHandler:
@@ -43,60 +77,109 @@ class MessageHandler:
         self.totals = Totals()
 
     def handle(self, message_id: str, body: str, *, receives: int = 1) -> bool:
-        """Load what a message announces. Return whether it may be acknowledged: all of it is indexed or parked.
+        """Load what one message announces. Return whether it may be acknowledged."""
+        return self.handle_together([Message(message_id, body, receives)]) == [Handled.DONE]
 
-        ``receives`` counts how often the queue has delivered it. Never raises: one message's trouble, even a defect of
-        ours, must not stop the others.
+    def handle_together(
+        self, messages: Sequence[Message], *, go_on: Callable[[], bool] = lambda: True
+    ) -> list[Handled]:
+        """Load what messages announce, and return what became of each, in their order.
+
+        ``go_on`` is asked before each object is begun. Never raises: one message's trouble, even a defect of ours,
+        must not stop the others.
         """
         if self._metrics:
-            self._metrics.in_work.inc()
+            self._metrics.in_work.inc(len(messages))
         try:
-            try:
-                self._handle(message_id, body, receives)
-            except Exception as error:
-                if receives < self._patience or (isinstance(error, SiemError) and not isinstance(error, _LASTING)):
-                    raise
-                log.exception("a message that never succeeds is parked", extra={"message_id": message_id})
-                self._park(message_id, body, _reason(error), f"{type(error).__name__}: {error}")
-                self._count_message("parked", {})
-        except Exception as error:
-            expected = isinstance(error, SiemError)
-            log.log(
-                logging.WARNING if expected else logging.ERROR,
-                "message goes back to the queue",
-                extra={"message_id": message_id, "error": str(error), "error_type": type(error).__name__},
-                exc_info=None if expected else error,
-            )
-            with self._lock:
-                self.totals.returned += 1
-            self._count_message("returned", {})
-            return False
+            dealt = [self._read(message) for message in messages]
+            outcomes = iter(self._load([arrival for one in dealt for arrival in one.arrivals], go_on))
+            for one in dealt:
+                for arrival in one.arrivals:
+                    self._take(one, arrival, next(outcomes))
+            return [self._finish(one) for one in dealt]
         finally:
             if self._metrics:
-                self._metrics.in_work.dec()
-        return True
+                self._metrics.in_work.dec(len(messages))
 
-    def _handle(self, message_id: str, body: str, receives: int) -> None:
-        notification = parse_notification(body)
-        if notification.trouble is not None:
-            self._park(message_id, body, "not_a_notification", notification.trouble)
-        for sent in notification.subscriptions:
-            self._report(self._loader.load(sent.ref, sent.content))
-        for ref in notification.objects:
-            self._report(self._load(ref, receives))
+    def _read(self, message: Message) -> _Dealt:
+        one = _Dealt(message)
+        try:
+            said = one.notification = parse_notification(message.body)
+            if said.trouble is not None:
+                self._park(message, "not_a_notification", said.trouble)
+            one.arrivals += [Arrival(sent.ref, sent.content) for sent in said.subscriptions]
+            one.arrivals += [Arrival(ref) for ref in said.objects]
+        except Exception as error:  # told apart in `_finish`
+            one.error = error
+            one.arrivals.clear()
+        return one
+
+    def _load(self, arrivals: Sequence[Arrival], go_on: Callable[[], bool]) -> Iterable[Outcome]:
+        try:
+            return self._loader.load_together(arrivals, go_on=go_on)
+        except Exception as error:  # told apart in `_finish`
+            return [error] * len(arrivals)
+
+    def _take(self, one: _Dealt, arrival: Arrival, outcome: Outcome) -> None:
+        """Note what became of one of a message's objects."""
+        try:
+            if (
+                isinstance(outcome, SuspiciousRejectionsError)
+                and one.message.receives >= self._patience
+                and arrival.content is None
+            ):
+                # Without a redrive policy it would come back for ever, and nobody would see it. It stays in S3.
+                outcome = self._loader.park(arrival.ref, _reason(outcome), outcome.message)
+        except Exception as error:  # told apart in `_finish`
+            outcome = error
+        if outcome is None:
+            one.begun = False
+        elif isinstance(outcome, Exception):
+            one.error = one.error or outcome
+        else:
+            self._report(outcome)
+
+    def _finish(self, one: _Dealt) -> Handled:
+        message, error = one.message, one.error
+        if error is None and not one.begun:
+            return Handled.NOT_BEGUN
+        if error is not None and self._is_hopeless(message, error):
+            log.error(
+                "a message that never succeeds is parked",
+                extra={"message_id": message.id, "error": str(error), "error_type": type(error).__name__},
+                exc_info=error,
+            )
+            try:
+                self._park(message, _reason(error), f"{type(error).__name__}: {error}")
+            except Exception as trouble:  # what cannot be parked comes again
+                error = trouble
+            else:
+                self._count_message("parked", {})
+                return Handled.DONE
+        if error is not None:
+            return self._again(message, error)
         with self._lock:
             self.totals.messages += 1
-            self.totals.skipped.update(notification.skipped)
-        self._count_message("parked" if notification.trouble else "acknowledged", notification.skipped)
+            self.totals.skipped.update(one.notification.skipped)
+        self._count_message("parked" if one.notification.trouble else "acknowledged", one.notification.skipped)
+        return Handled.DONE
 
-    def _load(self, ref: ObjectRef, receives: int) -> ObjectReport:
-        try:
-            return self._loader.load(ref)
-        except SuspiciousRejectionsError as error:
-            if receives < self._patience:
-                raise
-            # Without a redrive policy it would come back for ever, and nobody would see it. The object stays in S3.
-            return self._loader.park(ref, _reason(error), error.message)
+    def _is_hopeless(self, message: Message, error: Exception) -> bool:
+        lasting = not isinstance(error, SiemError) or isinstance(error, _LASTING)
+        return lasting and message.receives >= self._patience
+
+    def _again(self, message: Message, error: Exception) -> Handled:
+        expected = isinstance(error, SiemError)
+        log.log(
+            logging.WARNING if expected else logging.ERROR,
+            "message goes back to the queue",
+            extra={"message_id": message.id, "error": str(error), "error_type": type(error).__name__},
+            exc_info=None if expected else error,
+        )
+        with self._lock:
+            self.totals.returned += 1
+        self._count_message("returned", {})
+        return Handled.AGAIN
 
     def _report(self, report: ObjectReport) -> None:
         with self._lock:
@@ -109,13 +192,13 @@ class MessageHandler:
         if self._metrics:
             self._metrics.message(outcome, skipped.items())
 
-    def _park(self, message_id: str, body: str, reason: str, trouble: str) -> None:
-        ref = ObjectRef(bucket=f"sqs:{self._queue}", key=message_id)
-        raw = body.encode("utf-8", "surrogatepass")
+    def _park(self, message: Message, reason: str, trouble: str) -> None:
+        ref = ObjectRef(bucket=f"sqs:{self._queue}", key=message.id)
+        raw = message.body.encode("utf-8", "surrogatepass")
         self._dead_letters.write([DeadLetter(ref, "message", reason, trouble, raw)])
         with self._lock:
             self.totals.parked[reason] += 1
-        log.warning("a message is parked", extra={"message_id": message_id, "reason": reason, "trouble": trouble})
+        log.warning("a message is parked", extra={"message_id": message.id, "reason": reason, "trouble": trouble})
 
 
 def _reason(error: Exception) -> str:

@@ -66,6 +66,12 @@ class ObjectReport:
         if self.last_event is None or timestamp > self.last_event:
             self.last_event = timestamp
 
+    def drop(self, by: str) -> None:
+        """Count an event that the filter ``by`` has dropped."""
+        self.counts.read += 1
+        self.counts.dropped += 1
+        self.dropped_by[by] += 1
+
     def check(self) -> None:
         """Hold the equation.
 
@@ -74,6 +80,36 @@ class ObjectReport:
         """
         if not self.counts.balanced:
             raise AccountingError(f"the equation does not hold: {self.counts}", where=self.ref.uri)
+
+
+def entry_of(report: ObjectReport, now: str, delivered: str | None) -> dict[str, object]:
+    """Return the ledger's entry, as ``mappings/index/siem-objects.json`` has it."""
+    ref, counts = report.ref, report.counts
+    entry: dict[str, object] = {
+        "@timestamp": now,
+        "bucket": ref.bucket,
+        "key": ref.key,
+        "version_id": ref.version_id,
+        "etag": ref.etag,
+        "size": ref.size,
+        "log_type": report.log_type,
+        "outcome": report.outcome,
+        "reason": report.reason,
+        "read": counts.read,
+        "indexed": counts.indexed,
+        "duplicates": counts.duplicates,
+        "dead_lettered": counts.dead_lettered,
+        "dropped": counts.dropped,
+        "dropped_by": dict(report.dropped_by) or None,
+        "balanced": counts.balanced,
+        "first_event": report.first_event,
+        "last_event": report.last_event,
+        "delivered": delivered,
+        "lag_from_event_s": report.lag_from_event,
+        "lag_from_delivery_s": report.lag_from_delivery,
+        "seconds": round(report.seconds, 3),
+    }
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 @dataclass(slots=True)

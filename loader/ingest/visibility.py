@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-log = logging.getLogger(__name__)
+from loader.ingest.answers import QueueAnswers
 
 
 class VisibilityKeeper:
@@ -20,9 +16,8 @@ class VisibilityKeeper:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
     """
 
-    def __init__(self, sqs: Any, queue_url: str, seconds: int) -> None:
-        self._sqs = sqs  # a boto3 client: botocore makes its methods at run time
-        self._queue_url = queue_url
+    def __init__(self, answers: QueueAnswers, seconds: int) -> None:
+        self._answers = answers
         self._seconds = seconds
         self._kept: set[str] = set()
         self._lock = threading.Lock()
@@ -40,25 +35,19 @@ class VisibilityKeeper:
         self._thread.join()
 
     @contextmanager
-    def keep(self, receipt: str) -> Iterator[None]:
-        """Keep one message invisible inside the ``with`` block."""
+    def keep(self, receipts: Collection[str]) -> Iterator[None]:
+        """Keep messages invisible inside the ``with`` block."""
         with self._lock:
-            self._kept.add(receipt)
+            self._kept.update(receipts)
         try:
             yield
         finally:
             with self._lock:
-                self._kept.discard(receipt)
+                self._kept.difference_update(receipts)
 
     def _extend(self) -> None:
         while not self._done.wait(self._seconds / 2):
             with self._lock:
                 receipts = list(self._kept)
-            for receipt in receipts:
-                try:
-                    self._sqs.change_message_visibility(
-                        QueueUrl=self._queue_url, ReceiptHandle=receipt, VisibilityTimeout=self._seconds
-                    )
-                except (ClientError, BotoCoreError) as error:
-                    # Another worker may load the object as well: ids are derived, so that only costs time.
-                    log.warning("visibility could not be extended", extra={"error": str(error)})
+            # Another worker may load the object as well: ids are derived, so that only costs time.
+            self._answers.make_visible(dict.fromkeys(receipts, self._seconds))

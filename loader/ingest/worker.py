@@ -13,7 +13,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from loader.clock import Clock
-from loader.ingest.messages import MessageHandler
+from loader.ingest.answers import MOST, QueueAnswers
+from loader.ingest.messages import Handled, Message, MessageHandler
 from loader.ingest.report import Totals
 from loader.ingest.visibility import VisibilityKeeper
 
@@ -22,6 +23,8 @@ log = getLogger(__name__)
 _MAX_RETURN_S = 900
 _RETURN_BASE_S = 5
 _PAUSE_AFTER_ERROR_S = 5.0
+#: Messages are taken together if they are expected to be dealt with in this time.
+_MOMENT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class QueueWorker:
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not a secret
         self._on_message = on_message or (lambda _: None)
         self._stop = threading.Event()
-        self._keeper = VisibilityKeeper(sqs, options.queue_url, options.visibility)
+        self._answers = QueueAnswers(sqs, options.queue_url)
+        self._keeper = VisibilityKeeper(self._answers, options.visibility)
         self._last_answer = clock.monotonic()
 
     def stop(self) -> None:
@@ -81,10 +85,11 @@ class QueueWorker:
         return self._handler.totals
 
     def _consume(self) -> None:
+        pace = _Pace()
         while not self._stop.is_set():
             try:
-                message = self._receive()
-                if message is None:
+                received = self._receive(pace.messages)
+                if not received:
                     if self._options.drain and self._is_empty():
                         return
                     continue
@@ -92,20 +97,21 @@ class QueueWorker:
                 log.error("the queue cannot be read", extra={"error": str(error)})
                 self._stop.wait(_PAUSE_AFTER_ERROR_S)
                 continue
-            self._deal_with(message)
+            began = self._clock.monotonic()
+            self._deal_with(received)
+            pace.took(len(received), self._clock.monotonic() - began)
 
-    def _receive(self) -> dict[str, Any] | None:
-        # One at a time: a message that waits here in line would age towards its visibility timeout for nothing.
+    def _receive(self, most: int) -> list[dict[str, Any]]:
         answer = self._sqs.receive_message(
             QueueUrl=self._options.queue_url,
-            MaxNumberOfMessages=1,
+            MaxNumberOfMessages=most,
             WaitTimeSeconds=0 if self._options.drain else self._options.wait,
             VisibilityTimeout=self._options.visibility,
             AttributeNames=["ApproximateReceiveCount"],
         )
         self._last_answer = self._clock.monotonic()
-        messages = answer.get("Messages", [])
-        return messages[0] if messages else None
+        listed: list[dict[str, Any]] = answer.get("Messages", [])
+        return listed
 
     def _is_empty(self) -> bool:
         attributes = self._sqs.get_queue_attributes(
@@ -113,28 +119,45 @@ class QueueWorker:
         )["Attributes"]
         return int(attributes["ApproximateNumberOfMessages"]) == 0
 
-    def _deal_with(self, message: dict[str, Any]) -> None:
-        receipt = message["ReceiptHandle"]
-        with self._keeper.keep(receipt):
-            done = self._handler.handle(
-                message.get("MessageId", "unknown"), message.get("Body", ""), receives=_receives(message)
-            )
-        try:
-            if done:
-                self._sqs.delete_message(QueueUrl=self._options.queue_url, ReceiptHandle=receipt)
-            else:
-                self._give_back(message)
-        except (ClientError, BotoCoreError) as error:
-            # The message comes back by itself; its objects are then counted as duplicates.
-            log.warning("the queue did not take an answer", extra={"error": str(error)})
-        self._on_message("acknowledged" if done else "returned")
-
-    def _give_back(self, message: dict[str, Any]) -> None:
-        """Return the message to the queue, later the more often it came back."""
-        delay = self._rng.randint(0, min(_MAX_RETURN_S, _RETURN_BASE_S * 2 ** min(_receives(message), 10)))
-        self._sqs.change_message_visibility(
-            QueueUrl=self._options.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=delay
+    def _deal_with(self, received: list[dict[str, Any]]) -> None:
+        messages = [Message(one.get("MessageId", "unknown"), one.get("Body", ""), _receives(one)) for one in received]
+        receipts = [one["ReceiptHandle"] for one in received]
+        # Kept until they are answered: those that are dealt with first wait for the others.
+        with self._keeper.keep(receipts):
+            handled = self._handler.handle_together(messages, go_on=lambda: not self._stop.is_set())
+            answers = list(zip(receipts, messages, handled, strict=True))
+            done = [receipt for receipt, _, became in answers if became is Handled.DONE]
+        self._answers.delete(done)
+        self._answers.make_visible(
+            {
+                receipt: self._delay(message) if became is Handled.AGAIN else 0
+                for receipt, message, became in answers
+                if became is not Handled.DONE
+            }
         )
+        for _, _, became in answers:
+            self._on_message(became.value)
+
+    def _delay(self, message: Message) -> int:
+        """Return the seconds after which a message may come again: more, the more often it came back."""
+        return self._rng.randint(0, min(_MAX_RETURN_S, _RETURN_BASE_S * 2 ** min(message.receives, 10)))
+
+
+class _Pace:
+    """How many messages a thread takes at a time: as many as it deals with in a moment.
+
+    Messages of small objects share requests. Those of large ones are taken one by one, so that no worker holds what
+    another could be loading.
+    """
+
+    def __init__(self) -> None:
+        self.messages = 1
+
+    def took(self, messages: int, seconds: float) -> None:
+        """Take note of how long it took to deal with so many messages."""
+        possible = int(_MOMENT_S * messages / seconds) if seconds > 0 else MOST
+        # Not all at once: what came last may have been the test event.
+        self.messages = max(1, min(MOST, possible, self.messages * 4))
 
 
 def _receives(message: dict[str, Any]) -> int:

@@ -91,13 +91,14 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
     for payload in payloads:
         stored.append(payload.stored)
         leaves.append(payload.leaves)
-    tls, actor, user_identity = NO_TLS, NOBODY, b""
+    tls, acting = NO_TLS, NOBODY
     if record.tls_details is not NO_PAYLOAD:
         tls = read_tls(bytes(record.tls_details))
         if tls.leaves_json:
             leaves.append(tls.leaves_json)
     if record.user_identity is not NO_PAYLOAD:
-        actor, user_identity = read_actor(bytes(record.user_identity))
+        acting = read_actor(bytes(record.user_identity))
+        actor = acting.actor
         if actor.leaves_json:
             leaves.append(actor.leaves_json)
         if actor.stored:
@@ -113,8 +114,7 @@ def _fast(raw: bytes, origin: Origin) -> Rendered:
         record,
         moment,
         origin,
-        actor,
-        user_identity,
+        acting,
         tls,
         request,
         response,

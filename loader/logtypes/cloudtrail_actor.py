@@ -11,9 +11,10 @@ from typing import Final
 
 from msgspec import UNSET, Struct
 
-from loader.logtypes.cloudtrail_identity import Actor, actor_of
+from loader.logtypes.cloudtrail_identity import Acting, Actor, acting_as, actor_of
 from loader.logtypes.cloudtrail_record import decode_identity, is_plain
 from loader.logtypes.leaves import OddPayloadError
+from loader.logtypes.model import Who
 from loader.logtypes.remembered import Remembered
 from loader.logtypes.times import parse_time
 
@@ -35,11 +36,11 @@ class _Template(Struct, frozen=True, gc=False):
 
 
 _templates: dict[bytes, _Template] = {}
-_wholes: Final = Remembered[tuple[Actor, bytes]](_KEPT)
+_wholes: Final = Remembered[Acting](_KEPT)
 
 
-def read_actor(raw: bytes) -> tuple[Actor, bytes]:
-    """Return the actor of ``userIdentity``'s compact JSON, and the member ``user_identity``.
+def read_actor(raw: bytes) -> Acting:
+    """Return the actor of ``userIdentity``'s compact JSON.
 
     Raises:
         OddPayloadError: there is more in it than the typed fields hold.
@@ -52,11 +53,10 @@ def read_actor(raw: bytes) -> tuple[Actor, bytes]:
     return known
 
 
-def _from_template(raw: bytes) -> tuple[Actor, bytes]:
+def _from_template(raw: bytes) -> Acting:
     key_at = raw.find(_KEY)
     if key_at < 0:
-        actor = _read_whole(raw)
-        return actor, actor.trail
+        return acting_as(_read_whole(raw))
     key_at += len(_KEY)
     key_end = raw.find(b'"', key_at)
     date_at = raw.find(_DATE, key_end)
@@ -68,8 +68,7 @@ def _from_template(raw: bytes) -> tuple[Actor, bytes]:
         or not key.isalnum()
         or (date and not (raw[date_end : date_end + 1] == b'"' and _is_exact(date)))
     ):
-        actor = _read_whole(raw)
-        return actor, actor.trail
+        return acting_as(_read_whole(raw))
     # Neither has an escape in it, and `"creationDate":"` stands for a key wherever it stands: inside a JSON string its
     # quotes would have backslashes. So all identities with this stem differ in these two texts and nothing else.
     letters = key_at + _KIND_LETTERS
@@ -80,7 +79,22 @@ def _from_template(raw: bytes) -> tuple[Actor, bytes]:
         if len(_templates) >= _KEPT:
             _templates.clear()
         _templates[stem] = template
-    return template.actor, b"".join((template.before, key[_KIND_LETTERS:], template.between, date, template.after))
+    actor = template.actor
+    who = actor.who
+    return Acting(
+        actor,
+        b"".join((template.before, key[_KIND_LETTERS:], template.between, date, template.after)),
+        Who(
+            who.type,
+            key.decode(),
+            who.principal_id,
+            who.arn,
+            date.decode() or None,
+            who.issuer,
+            who.assumed_root,
+            who.on_behalf_of,
+        ),
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, UnsetType, structs
 
-from loader.logtypes.cloudtrail_identity import Actor, User, UserName, related_names
+from loader.logtypes.cloudtrail_identity import Acting, Actor, User, UserName, related_names
 from loader.logtypes.cloudtrail_insight import InsightPart
 from loader.logtypes.cloudtrail_outcome import outcome
 from loader.logtypes.cloudtrail_parts import (
@@ -30,6 +30,7 @@ from loader.logtypes.cloudtrail_parts import (
 )
 from loader.logtypes.cloudtrail_payload import ABSENT, Payload
 from loader.logtypes.cloudtrail_record import Addendum, Record, Text, Texts, encode
+from loader.logtypes.cloudtrail_taxonomy import issues_credentials
 from loader.logtypes.model import Rendered
 from loader.logtypes.network import is_ip
 from loader.logtypes.times import MISDATED, Moment, index_day
@@ -86,8 +87,7 @@ def finish(
     record: Record,
     moment: Moment,
     origin: Origin,
-    actor: Actor,
-    identity: bytes,
+    acting: Acting,
     tls: Tls,
     request: Payload,
     response: Payload,
@@ -106,11 +106,12 @@ def finish(
 ) -> Rendered:
     """Return the document of a record's parts: one line of JSON, its id and its day.
 
-    ``raw`` is the compact record, for its id. ``identity`` is ``aws.cloudtrail.user_identity``. ``request`` to
-    ``details`` are the payloads in which something is looked up, ``payloads`` are all. ``stored`` are the members of
-    ``aws.cloudtrail.flattened``, ``leaves`` the leaves as JSON strings, both without commas at the ends. ``error_code``
-    and ``error_message`` are the record's of any type. ``kept`` says whether parts may be remembered.
+    ``raw`` is the compact record, for its id. ``request`` to ``details`` are the payloads in which something is looked
+    up, ``payloads`` are all. ``stored`` are the members of ``aws.cloudtrail.flattened``, ``leaves`` the leaves as JSON
+    strings, both without commas at the ends. ``error_code`` and ``error_message`` are the record's of any type.
+    ``kept`` says whether parts may be remembered.
     """
+    actor = acting.actor
     text, day = moment.text, index_day(moment, origin.believed)
     if day == MISDATED:
         tags += (day,)
@@ -193,7 +194,7 @@ def finish(
                 call.trail,
                 _trail(record),
                 tls.trail,
-                identity,
+                acting.trail,
                 b"" if insight is None else insight.trail,
                 _console_login(additional.value) if action == "ConsoleLogin" else b"",
                 b',"leaves":[',
@@ -202,7 +203,8 @@ def finish(
             )
         ),
         text,
-        identity,
+        acting.who,
+        call.issuing or (insight is not None and issues_credentials(record.event_source, action)),
     )
 
 

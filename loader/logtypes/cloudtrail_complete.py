@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, structs
 from loader.errors import RecordError
 from loader.logtypes.cloudtrail_actor import read_actor
 from loader.logtypes.cloudtrail_build import finish
-from loader.logtypes.cloudtrail_identity import NOBODY, Actor, actor_of
+from loader.logtypes.cloudtrail_identity import NOBODY, Acting, acting_as, actor_of
 from loader.logtypes.cloudtrail_insight import InsightPart, insight_of
 from loader.logtypes.cloudtrail_parts import NO_TLS, Origin, Tls, read_tls, tls_of
 from loader.logtypes.cloudtrail_payload import ABSENT, READERS, Payload, make_payload
@@ -57,8 +57,7 @@ class _Parts(Struct, gc=False):
     record: Record
     moment: Moment
     origin: Origin
-    actor: Actor
-    identity: bytes
+    acting: Acting
     tls: Tls
     request: Payload
     response: Payload
@@ -87,12 +86,12 @@ def _parts(record_json: bytes, origin: Origin, leaves: Leaves, *, carefully: boo
     }
     start = len(leaves.found)
     tls = _tls(salvage, carefully)
-    actor, identity = _actor(salvage, carefully)
-    for leaf in (*tls.leaves, *actor.leaves):
+    acting = _acting(salvage, carefully)
+    for leaf in (*tls.leaves, *acting.actor.leaves):
         leaves.take(leaf)
     more = _residue(salvage, leaves)
-    if actor.stored:
-        more.insert(0, actor.stored)
+    if acting.actor.stored:
+        more.insert(0, acting.actor.stored)
     rest = encode(leaves.found[start:])[1:-1]
     found = [payload.leaves for payload in payloads.values() if payload.leaves]
     is_lake = "insightState" in residue or "insightType" in residue
@@ -101,8 +100,7 @@ def _parts(record_json: bytes, origin: Origin, leaves: Leaves, *, carefully: boo
         record,
         moment,
         origin,
-        actor,
-        identity,
+        acting,
         tls,
         payloads.get("request_parameters", ABSENT),
         payloads.get("response_elements", ABSENT),
@@ -161,11 +159,10 @@ def _tls(salvage: Salvage, carefully: bool) -> Tls:
     return tls
 
 
-def _actor(salvage: Salvage, carefully: bool) -> tuple[Actor, bytes]:
-    """Return the actor and the member ``user_identity``."""
+def _acting(salvage: Salvage, carefully: bool) -> Acting:
     raw = salvage.content("userIdentity")
     if raw is None:
-        return NOBODY, b""
+        return NOBODY
     if not carefully:
         try:
             found = read_actor(raw)
@@ -176,12 +173,12 @@ def _actor(salvage: Salvage, carefully: bool) -> tuple[Actor, bytes]:
             return found
     identity = take_out(salvage, "userIdentity", Identity)
     if identity is None:
-        return NOBODY, b""
+        return NOBODY
     actor = actor_of(identity)
     if actor.odd_date is not UNSET:
         context = salvage.residue.setdefault("userIdentity", {}).setdefault("sessionContext", {})
         context.setdefault("attributes", {})["creationDate"] = actor.odd_date
-    return actor, actor.trail
+    return acting_as(actor)
 
 
 def _residue(salvage: Salvage, leaves: Leaves) -> list[bytes]:

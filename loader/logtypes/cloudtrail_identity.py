@@ -22,6 +22,7 @@ from loader.logtypes.cloudtrail_record import (
     WebIdFederationData,
     encode,
 )
+from loader.logtypes.model import Who
 from loader.logtypes.times import LONGEST_TIME, Moment, parse_time
 
 #: ``userIdentity.type`` → ``user.type``.
@@ -167,6 +168,20 @@ class Actor(Struct, frozen=True, gc=False):
     hosts: tuple[str, ...]
     session: bytes
     odd_date: Text
+    who: Who
+
+
+class Acting(Struct, frozen=True, gc=False):
+    """An actor in one record: ``trail`` and ``who`` are his, with the record's own access key and creation date."""
+
+    actor: Actor
+    trail: bytes
+    who: Who | None
+
+
+def acting_as(actor: Actor) -> Acting:
+    """Return ``actor`` as he is."""
+    return Acting(actor, actor.trail, actor.who)
 
 
 def actor_of(identity: Identity) -> Actor:
@@ -209,6 +224,24 @@ def actor_of(identity: Identity) -> Actor:
         hosts=(session_name,) if session_name and INSTANCE.fullmatch(session_name) else (),
         session=members(_Session(_Name(session_name))) if session_name else b"",
         odd_date=_odd_date(identity),
+        who=_who(identity, out),
+    )
+
+
+def _who(identity: Identity, out: _IdentityOut) -> Who:
+    context, behalf = identity.session_context or SessionContext(), identity.on_behalf_of
+    issuer, started = context.session_issuer, out.session_context.creation_date if out.session_context else UNSET
+    return Who(
+        identity.type or None,
+        identity.access_key_id or None,
+        identity.principal_id or None,
+        identity.arn or None,
+        started or None,
+        (issuer.type or None, issuer.principal_id or None, issuer.arn or None, issuer.user_name or None)
+        if issuer and identity.type == "FederatedUser"
+        else None,
+        as_bool(context.assumed_root) is True,
+        (behalf.user_id or None) if behalf else None,
     )
 
 
@@ -237,20 +270,25 @@ def related_names(*names: Text) -> tuple[str, ...]:
 
 
 #: The part for a record without ``userIdentity``.
-NOBODY: Final = Actor(
-    user=User(UNSET, UNSET, UNSET, UNSET),
+NOBODY: Final = Acting(
+    Actor(
+        user=User(UNSET, UNSET, UNSET, UNSET),
+        trail=b"",
+        user_json=b"",
+        service=b"",
+        account=UNSET,
+        related=(),
+        related_json=b"",
+        stored=b"",
+        leaves=(),
+        leaves_json=b"",
+        hosts=(),
+        session=b"",
+        odd_date=UNSET,
+        who=Who(),
+    ),
     trail=b"",
-    user_json=b"",
-    service=b"",
-    account=UNSET,
-    related=(),
-    related_json=b"",
-    stored=b"",
-    leaves=(),
-    leaves_json=b"",
-    hosts=(),
-    session=b"",
-    odd_date=UNSET,
+    who=None,
 )
 
 

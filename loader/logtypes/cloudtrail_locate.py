@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from loader.logtypes.cloudtrail_build import derive_id
+from loader.logtypes.cloudtrail_taxonomy import issues_credentials
 from loader.logtypes.model import ObjectContext, Whereabouts
 from loader.logtypes.times import LONGEST_TIME, Window, believable, delivery, index_day, parse_time
 
@@ -16,6 +17,8 @@ class _Told(msgspec.Struct, rename="camel", gc=False):
     """All that is read of a record. The rest of it must be JSON, or it has no whereabouts."""
 
     event_time: str
+    event_source: Any = None
+    event_name: Any = None
 
 
 _decode: Final = msgspec.json.Decoder(_Told).decode
@@ -27,13 +30,19 @@ def locate(raw: bytes, context: ObjectContext) -> Whereabouts | None:
     An id is derived from the compact record: of one that is not compact the answer leads nowhere, and it is rendered.
     """
     try:
-        time = _decode(raw).event_time
+        told = _decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    time = told.event_time
     moment = parse_time(time) if len(time) <= LONGEST_TIME else None
     if moment is None:
         return None
-    return Whereabouts(index_day(moment, _window(context.key)), derive_id(raw), moment.text)
+    return Whereabouts(
+        index_day(moment, _window(context.key)),
+        derive_id(raw),
+        moment.text,
+        issues_credentials(told.event_source, told.event_name),
+    )
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,14 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from loader.ecs import ECS_VERSION
 from loader.logtypes.cloudtrail_record import Flag, Text, TlsDetails, decode_tls, encode, is_plain
-from loader.logtypes.cloudtrail_taxonomy import ENDPOINT_ALLOWED, ENDPOINT_DENIED, INSIGHT, classify, service_name
+from loader.logtypes.cloudtrail_taxonomy import (
+    ENDPOINT_ALLOWED,
+    ENDPOINT_DENIED,
+    INSIGHT,
+    classify,
+    issues_credentials,
+    service_name,
+)
 from loader.logtypes.leaves import OddPayloadError
 from loader.logtypes.model import ObjectContext
 from loader.logtypes.network import foreign_host, ips_in, is_ip
@@ -111,13 +118,14 @@ class Call(Struct, frozen=True, gc=False):
     """What all records of one kind of call share.
 
     ``event`` opens ``event``, after ``ecs``; ``cloud`` ends it and has ``cloud``; ``siem`` holds members of
-    ``siem`` and ``trail`` of ``aws.cloudtrail``.
+    ``siem`` and ``trail`` of ``aws.cloudtrail``. ``issuing`` says that the call hands out credentials.
     """
 
     event: bytes
     cloud: bytes
     siem: bytes
     trail: bytes
+    issuing: bool
 
 
 _OPEN_EVENT: Final = b'%b,"event":' % member(b"ecs", {"version": ECS_VERSION})
@@ -191,6 +199,7 @@ def make_call(
                 vpc_endpoint_account_id,
             )
         ),
+        issuing=issues_credentials(provider, action),
     )
 
 

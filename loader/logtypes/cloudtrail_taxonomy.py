@@ -209,6 +209,26 @@ ENDPOINT_ALLOWED: Final = Class(("network",), ("access", "allowed"))
 ENDPOINT_DENIED: Final = Class(("network",), ("access", "denied"))
 
 
+#: The calls that hand out credentials, by the first label of their source.
+ISSUING: Final = frozenset(
+    {
+        ("sts", "AssumeRole"),
+        ("sts", "AssumeRoleWithSAML"),
+        ("sts", "AssumeRoleWithWebIdentity"),
+        ("sts", "AssumeRoot"),
+        ("sts", "GetFederationToken"),
+        ("sts", "GetSessionToken"),
+        ("signin", "SwitchRole"),
+        ("sso", "GetRoleCredentials"),
+    }
+)
+
+
+def issues_credentials(source: object, name: object) -> bool:
+    """Return whether a call is one that hands out credentials; ``source`` and ``name`` are the record's of any type."""
+    return isinstance(source, str) and isinstance(name, str) and (source.partition(".")[0], name) in ISSUING
+
+
 @lru_cache(maxsize=4096)
 def service_name(source: str) -> str:
     """Return ``ec2`` of ``ec2.amazonaws.com``."""

@@ -20,20 +20,39 @@ class ObjectContext:
     ingested: str
 
 
+class Who(Struct, frozen=True, gc=False):
+    """Whoever acted, as far as more about him can be looked up by it; ``None`` is what the record does not say.
+
+    ``session_started`` is RFC 3339 as in the document. ``issuer`` is the session issuer's type, principal id, ARN and
+    user name, of a federated user only: of nobody else does it say who he is. ``on_behalf_of`` is IAM Identity Center's
+    user id.
+    """
+
+    type: str | None = None
+    access_key_id: str | None = None
+    principal_id: str | None = None
+    arn: str | None = None
+    session_started: str | None = None
+    issuer: tuple[str | None, str | None, str | None, str | None] | None = None
+    assumed_root: bool = False
+    on_behalf_of: str | None = None
+
+
 class Rendered(Struct, frozen=True, gc=False):
     """One document, ready for a bulk body.
 
     ``day`` is ``YYYY.MM.DD`` of the event's time in UTC, or ``misdated``. ``id`` is the derived ``_id``. ``body`` is
     the document as one line of JSON (UTF-8, no newline); ``siem`` is its last member and ``session`` the last of
-    ``siem``. ``timestamp`` is ``@timestamp`` as written in the body. ``identity`` is whoever acted, as a member of a
-    JSON object (``,"user_identity":{...}``) or empty, for those who look up more about him.
+    ``siem``. ``timestamp`` is ``@timestamp`` as written in the body. ``issuing`` says that the call is one that hands
+    out credentials: whether this one did is in the record.
     """
 
     day: str
     id: str
     body: bytes
     timestamp: str
-    identity: bytes = b""
+    who: Who | None = None
+    issuing: bool = False
 
 
 class Whereabouts(Struct, frozen=True, gc=False):
@@ -42,6 +61,7 @@ class Whereabouts(Struct, frozen=True, gc=False):
     day: str
     id: str
     timestamp: str
+    issuing: bool = False
 
 
 #: ``(raw record, context) -> where its document is``; ``None`` of a record for which only rendering can tell. Never

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from loader.logtypes.model import Rendered
 
@@ -39,7 +39,7 @@ def shorten(rendered: Rendered) -> Rendered:
     siem = _decode(document["siem"]) if "siem" in document else {}
     named = msgspec.json.decode(siem.pop("truncated", Raw(b"[]")))
     document["siem"] = Raw(_encode({"truncated": [*named, *overlong], **siem}))
-    return Rendered(rendered.day, rendered.id, _encode(document), rendered.timestamp, rendered.identity)
+    return structs.replace(rendered, body=_encode(document))
 
 
 def _shorten_object(members: dict[str, Raw], path: str, overlong: dict[str, list[str]]) -> dict[str, Raw]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from loader.entrypoints import lambda_handler
+from loader.ingest.messages import Handled, Message
 
 
 class Context:
@@ -31,11 +33,18 @@ class Handler:
         self.receives: list[int] = []
         self.takes_subscriptions = True
 
-    def handle(self, message_id: str, body: str, *, receives: int = 1) -> bool:
+    def handle(self, message_id: str, body: str) -> bool:
         self.seen.append(message_id)
         self.bodies.append(body)
-        self.receives.append(receives)
-        return self.takes_subscriptions if "awslogs" in body else body == "good"
+        return self.takes_subscriptions
+
+    def handle_together(self, messages: list[Message], *, go_on: Callable[[], bool]) -> list[Handled]:
+        return [self._one(message) if go_on() else Handled.NOT_BEGUN for message in messages]
+
+    def _one(self, message: Message) -> Handled:
+        self.seen.append(message.id)
+        self.receives.append(message.receives)
+        return Handled.DONE if message.body == "good" else Handled.AGAIN
 
 
 def event(*messages: tuple[str, str]) -> dict[str, Any]:

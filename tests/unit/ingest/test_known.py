@@ -11,9 +11,11 @@ from opensearchpy.exceptions import TransportError
 
 from loader.index.lookup import Lookup
 from loader.ingest.known import KnownRecords
+from loader.ingest.report import ObjectReport
+from loader.ingest.work import Work
 from loader.logtypes.cloudtrail import CLOUDTRAIL
 from loader.logtypes.model import LogType, ObjectContext
-from loader.source.objects import Piece
+from loader.source.objects import ObjectRef, Piece
 
 CONTEXT = ObjectContext("bucket", "a.json.gz", "2023-07-10T12:00:00.000Z")
 PIECES = [
@@ -38,8 +40,13 @@ class Held:
         return self.ids.intersection(ids)
 
 
+def work(log_type: LogType | None = CLOUDTRAIL) -> Work:
+    return Work(ObjectReport(ObjectRef("bucket", "a.json.gz")), CONTEXT, 0.0, log_type)
+
+
 def known(held: Held, pieces: list[Piece], log_type: LogType = CLOUDTRAIL) -> set[int]:
-    return set(KnownRecords(cast(Lookup, held)).among(log_type, pieces, CONTEXT))
+    (found,) = KnownRecords(cast(Lookup, held)).among([(work(log_type), pieces)])
+    return set(found)
 
 
 def test_of_new_records_only_a_sample_is_asked_for() -> None:
@@ -76,6 +83,20 @@ def test_a_log_type_that_cannot_place_its_records_is_never_asked_for() -> None:
     held = Held([id_of(piece) for piece in PIECES])
     assert known(held, PIECES, LogType("other", "other", CLOUDTRAIL.normalise)) == set()
     assert held.asked == []
+
+
+def test_small_objects_are_asked_for_together() -> None:
+    held = Held([id_of(piece) for piece in PIECES])
+    runs = [(work(None if first == 40 else CLOUDTRAIL), PIECES[first : first + 10]) for first in range(0, 100, 10)]
+    found = KnownRecords(cast(Lookup, held)).among(runs)
+    assert [len(places) for places in found] == [10, 10, 10, 10, 0, 10, 10, 10, 10, 10]
+    for (_, pieces), places in zip(runs, found, strict=True):
+        assert all(id_of(pieces[position]) == place.id for position, place in places.items())
+
+
+def test_what_a_sample_finds_is_known_even_if_it_tells_nothing() -> None:
+    held = Held([id_of(PIECES[0])])
+    assert known(held, PIECES) <= {0}
 
 
 class Cluster:

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Callable, Sequence
 from gzip import compress
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from loader.errors import ClusterError
 from loader.index.parked import DeadLetter
-from loader.ingest.messages import MessageHandler
+from loader.ingest.messages import Handled, Message, MessageHandler
 from loader.ingest.metrics import Metrics
-from loader.ingest.objects import SuspiciousRejectionsError
+from loader.ingest.objects import Arrival, Outcome
 from loader.ingest.report import AccountingError, ObjectReport
+from loader.ingest.work import SuspiciousRejectionsError
 from loader.source.fetch import TransientSourceError
 from loader.source.objects import ObjectRef
 
-BODY = json.dumps(
-    {
-        "Records": [
-            {
-                "eventSource": "aws:s3",
-                "eventName": "ObjectCreated:Put",
-                "s3": {"bucket": {"name": "b"}, "object": {"key": "k"}},
-            }
-        ]
-    }
-)
+
+def body(*keys: str) -> str:
+    """A notification of these objects."""
+    said = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
+    return json.dumps({"Records": [{**said, "s3": {"bucket": {"name": "b"}, "object": {"key": key}}} for key in keys]})
+
+
+BODY = body("k")
 SUSPICIOUS = SuspiciousRejectionsError("30 of 40 records were refused")
 
 
@@ -39,8 +38,8 @@ class Loader:
         self.error = error
         self.parked: list[tuple[str, str]] = []
 
-    def load(self, ref: ObjectRef, content: bytes | None = None) -> ObjectReport:
-        raise self.error
+    def load_together(self, arrivals: Sequence[Arrival], *, go_on: Callable[[], bool]) -> list[Outcome]:
+        return [self.error for _ in arrivals]
 
     def park(self, ref: ObjectRef, reason: str, message: str) -> ObjectReport:
         self.parked.append((ref.uri, reason))
@@ -83,12 +82,12 @@ def test_a_message_that_shows_a_defect_of_ours_is_kept_whole(error: Exception) -
 
 def test_a_subscription_is_kept_whole_since_nothing_else_holds_it() -> None:
     envelope = {"logGroup": "g", "logStream": "s", "logEvents": [{"id": "1", "timestamp": 0, "message": "{}"}]}
-    body = json.dumps({"awslogs": {"data": b64encode(compress(json.dumps(envelope).encode())).decode()}})
+    sent = json.dumps({"awslogs": {"data": b64encode(compress(json.dumps(envelope).encode())).decode()}})
     loader, office = Loader(SUSPICIOUS), Office()
-    assert handler(loader, office).handle("1", body, receives=3)
+    assert handler(loader, office).handle("1", sent, receives=3)
     assert loader.parked == []
     (letter,) = office.letters
-    assert (letter.stage, letter.reason, letter.raw.decode()) == ("message", "suspicious_rejections", body)
+    assert (letter.stage, letter.reason, letter.raw.decode()) == ("message", "suspicious_rejections", sent)
 
 
 @pytest.mark.parametrize("error", [ClusterError("away"), TransientSourceError("slow")])
@@ -100,6 +99,61 @@ def test_what_time_cures_is_never_parked(error: Exception) -> None:
 
 def test_what_cannot_be_parked_goes_back() -> None:
     assert not handler(Loader(KeyError("a defect")), Office(away=True)).handle("1", BODY, receives=3)
+
+
+class Each:
+    """Loads objects as their keys say: ``ok``, ``slow`` (S3), ``odd`` (a defect), ``none`` (no time)."""
+
+    OUTCOMES: ClassVar[dict[str, Exception | None]] = {
+        "slow": TransientSourceError("slow"),
+        "odd": KeyError("a defect"),
+        "none": None,
+    }
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+
+    def load_together(self, arrivals: Sequence[Arrival], *, go_on: Callable[[], bool]) -> list[Outcome]:
+        self.groups.append([arrival.ref.key for arrival in arrivals])
+        return [self.OUTCOMES.get(arrival.ref.key, ObjectReport(arrival.ref)) for arrival in arrivals]
+
+
+def test_messages_are_loaded_together_and_told_apart() -> None:
+    loader, office = Each(), Office()
+    handled = handler(loader, office)
+    messages = [
+        Message("1", body("ok", "ok2")),
+        Message("2", body("ok", "slow")),
+        Message("3", "no notification"),
+        Message("4", body("none")),
+        Message("5", body("none", "odd")),
+        Message("6", body()),
+        Message("7", body("odd"), receives=3),
+    ]
+    assert handled.handle_together(messages) == [
+        Handled.DONE,
+        Handled.AGAIN,
+        Handled.DONE,
+        Handled.NOT_BEGUN,
+        Handled.AGAIN,
+        Handled.DONE,
+        Handled.DONE,
+    ]
+    assert loader.groups == [["ok", "ok2", "ok", "slow", "none", "none", "odd", "odd"]]
+    assert [(letter.ref.key, letter.reason) for letter in office.letters] == [
+        ("3", "not_a_notification"),
+        ("7", "defect"),
+    ]
+    totals = handled.totals
+    assert (totals.objects, totals.messages, totals.returned) == (3, 3, 2)
+
+
+def test_a_message_that_cannot_be_parked_takes_no_other_along() -> None:
+    handled = handler(Each(), Office(away=True))
+    assert handled.handle_together([Message("1", "no notification"), Message("2", body("ok"))]) == [
+        Handled.AGAIN,
+        Handled.DONE,
+    ]
 
 
 def test_both_lags_are_in_the_metrics() -> None:

@@ -235,6 +235,8 @@ def test_windows_of_random_events(
         found = {(next(iter(row.values())), id_) for row in scratch.run(text) for id_ in row["event_ids"]}
         triggers = offline.triggers(node, [read_event(json.dumps(one).encode())[1] for one in records])
         expected = {(next((str(value) for _, value in one.group), "all"), str(int(one.event.id))) for one in triggers}
+        if kind["type"] == "value_sum":  # an event without a value adds nothing, and is no row in SQL
+            expected = {(key, at) for key, at in expected if events[int(at)][4] is not None}
         if kind["type"] == "absence":  # of events of one moment ours names the last, SQL all
             assert {key for key, _ in found} == {key for key, _ in expected}
             assert expected <= found

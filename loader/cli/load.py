@@ -33,6 +33,9 @@ def command() -> None:
 @click.option(
     "--visibility", default=300, show_default=True, type=click.IntRange(5, 43200), help="Seconds a message is kept."
 )
+@click.option(
+    "--grace", default=45.0, show_default=True, type=click.FloatRange(0), help="Seconds to finish in after SIGTERM."
+)
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address to serve them on.")
 @click.option("--log-level", type=_LEVELS, default="INFO", show_default=True, help="What is logged at least.")
@@ -41,14 +44,16 @@ def worker_command(
     queue_url: str | None,
     workers: int | None,
     visibility: int,
+    grace: float,
     metrics_port: int | None,
     metrics_host: str,
     log_level: str,
 ) -> None:
     """Consume S3 notifications from a queue until stopped.
 
-    SIGTERM and Ctrl-C finish what is in work first. Logs are JSON lines on standard error; the accounts are one JSON
-    object on standard output at the end. Any number of workers may share a queue.
+    SIGTERM and Ctrl-C finish what is in work first, and give back what takes longer than the grace. Logs are JSON
+    lines on standard error; the accounts are one JSON object on standard output at the end. Any number of workers may
+    share a queue.
     """
     configure_logging(log_level)
     settings = settings_for_cluster()
@@ -58,7 +63,7 @@ def worker_command(
     metrics = Metrics()
     assembly = assemble(settings)
     handler = message_handler(assembly, queue=url.rsplit("/", 1)[-1], metrics=metrics)
-    options = QueueOptions(url, workers=workers or settings.workers, visibility=visibility, drain=drain)
+    options = QueueOptions(url, workers=workers or settings.workers, visibility=visibility, grace=grace, drain=drain)
     worker = QueueWorker(aws_client(settings, "sqs"), handler, options, clock=assembly.clock)
 
     def stop(_number: int, _frame: FrameType | None) -> None:

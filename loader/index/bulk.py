@@ -16,6 +16,7 @@ from opensearchpy.exceptions import ConnectionTimeout, TransportError
 from loader.clock import Clock
 from loader.errors import ClusterError
 from loader.index.client import UnreadableAnswerError
+from loader.index.deadline import seconds_left
 from loader.index.gate import IndexGate, TooManyIndicesError
 from loader.index.outcomes import Outcome, all_created, classify, error_of, items_of, of_error
 from loader.logtypes.model import Who
@@ -157,11 +158,12 @@ class BulkWriter:
             waiting, why = self._send(items, waiting, verdicts)
             if not waiting:
                 break
-            if attempt + 1 >= self._backoff.attempts:
+            pause = self._backoff.delay(attempt, self._rng)
+            if attempt + 1 >= self._backoff.attempts or pause >= seconds_left():
                 reason = f"still refused after {attempt + 1} attempts"
                 raise UnavailableError(why, reason, where=items[waiting[0]].index)
             self.retries += len(waiting)
-            self._clock.sleep(self._backoff.delay(attempt, self._rng))
+            self._clock.sleep(pause)
             attempt += 1
         return [verdict for verdict in verdicts if verdict is not None]
 
@@ -274,7 +276,10 @@ class BulkWriter:
                 # Whoever refuses is there: serverless collections and some distributions have no root page.
                 if isinstance(error.status_code, int) and 400 <= error.status_code < 500:
                     return True
-            self._clock.sleep(self._backoff.delay(attempt, self._rng))
+            pause = self._backoff.delay(attempt, self._rng)
+            if pause >= seconds_left():
+                break
+            self._clock.sleep(pause)
         return False
 
     def _bisect(

@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 from opensearchpy import OpenSearch, Transport, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
 from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
-from opensearchpy.exceptions import SerializationError, TransportError
+from opensearchpy.exceptions import ConnectionTimeout, SerializationError, TransportError
 from opensearchpy.serializer import JSONSerializer
 
 from loader.config import Settings
 from loader.errors import ConfigError
+from loader.index.deadline import seconds_left
 
 
 class UnreadableAnswerError(TransportError):
@@ -23,11 +24,23 @@ class UnreadableAnswerError(TransportError):
 
 
 class _Transport(Transport):
-    """The library's transport, with one error tree: an answer that cannot be read is a failed request as well."""
+    """The library's transport, with one error tree: an answer that cannot be read is a failed request as well.
 
-    def perform_request(self, *args: Any, **options: Any) -> Any:
+    No request outlasts what it is part of (:mod:`loader.index.deadline`).
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._usual_timeout: float = options["timeout"]
+        super().__init__(*args, **options)
+
+    def perform_request(self, method: str, url: str, *args: Any, **options: Any) -> Any:
+        left = seconds_left()
+        if left <= 0:
+            raise ConnectionTimeout("TIMEOUT", "no time is left for a request", TimeoutError())
+        if left < self._usual_timeout:
+            options["timeout"] = left
         try:
-            answer = super().perform_request(*args, **options)
+            answer = super().perform_request(method, url, *args, **options)
         except (SerializationError, ValueError) as error:  # ValueError: bytes that are no UTF-8, or no JSON
             raise UnreadableAnswerError(200, "unreadable_answer", str(error)[:200]) from None
         except ClusterConnectionError as error:

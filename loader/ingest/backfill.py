@@ -13,6 +13,7 @@ from urllib.parse import quote_plus
 import orjson
 
 from loader.errors import SiemError, SourceError
+from loader.ingest.allowance import Allowance
 from loader.ingest.objects import Arrival, ObjectLoader, Outcome
 from loader.ingest.report import ObjectReport, Totals
 from loader.source.objects import ObjectRef
@@ -60,7 +61,7 @@ def load_all(
             if not go_on():
                 break
             arrivals = [Arrival(ref) for ref in group]
-            waiting[pool.submit(loader.load_together, arrivals, go_on=go_on)] = group
+            waiting[pool.submit(loader.load_together, arrivals, Allowance(may_begin=go_on))] = group
             collect(workers * 2 - 1)
         collect(0)
     return taken.result

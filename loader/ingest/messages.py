@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from loader.errors import SiemError
+from loader.index.deadline import within
 from loader.index.parked import DeadLetter, DeadLetterOffice
+from loader.ingest.allowance import ENDLESS, Allowance
 from loader.ingest.metrics import Metrics
 from loader.ingest.notification import Notification, parse_notification
 from loader.ingest.objects import Arrival, ObjectLoader, Outcome
@@ -80,23 +82,21 @@ class MessageHandler:
         """Load what one message announces. Return whether it may be acknowledged."""
         return self.handle_together([Message(message_id, body, receives)]) == [Handled.DONE]
 
-    def handle_together(
-        self, messages: Sequence[Message], *, go_on: Callable[[], bool] = lambda: True
-    ) -> list[Handled]:
+    def handle_together(self, messages: Sequence[Message], allowance: Allowance = ENDLESS) -> list[Handled]:
         """Load what messages announce, and return what became of each, in their order.
 
-        ``go_on`` is asked before each object is begun. Never raises: one message's trouble, even a defect of ours,
-        must not stop the others.
+        Never raises: one message's trouble, even a defect of ours, must not stop the others.
         """
         if self._metrics:
             self._metrics.in_work.inc(len(messages))
         try:
-            dealt = [self._read(message) for message in messages]
-            outcomes = iter(self._load([arrival for one in dealt for arrival in one.arrivals], go_on))
-            for one in dealt:
-                for arrival in one.arrivals:
-                    self._take(one, arrival, next(outcomes))
-            return [self._finish(one) for one in dealt]
+            with within(allowance.left):
+                dealt = [self._read(message) for message in messages]
+                outcomes = iter(self._load([arrival for one in dealt for arrival in one.arrivals], allowance))
+                for one in dealt:
+                    for arrival in one.arrivals:
+                        self._take(one, arrival, next(outcomes))
+                return [self._finish(one) for one in dealt]
         finally:
             if self._metrics:
                 self._metrics.in_work.dec(len(messages))
@@ -114,9 +114,9 @@ class MessageHandler:
             one.arrivals.clear()
         return one
 
-    def _load(self, arrivals: Sequence[Arrival], go_on: Callable[[], bool]) -> Iterable[Outcome]:
+    def _load(self, arrivals: Sequence[Arrival], allowance: Allowance) -> Iterable[Outcome]:
         try:
-            return self._loader.load_together(arrivals, go_on=go_on)
+            return self._loader.load_together(arrivals, allowance)
         except Exception as error:  # told apart in `_finish`
             return [error] * len(arrivals)
 

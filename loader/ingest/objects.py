@@ -12,8 +12,10 @@ from typing import Final
 from loader.clock import Clock, rfc3339
 from loader.errors import SiemError, SourceError
 from loader.index.bulk import BulkWriter
+from loader.index.deadline import within
 from loader.index.ledger import Ledger
 from loader.index.parked import DeadLetter, DeadLetterOffice
+from loader.ingest.allowance import ENDLESS, Allowance
 from loader.ingest.filters import Drop, keep_all
 from loader.ingest.hinting import Hinter
 from loader.ingest.known import KnownRecords
@@ -93,16 +95,18 @@ class ObjectLoader:
             raise outcome
         return outcome
 
-    def load_together(self, arrivals: Iterable[Arrival], *, go_on: Callable[[], bool] = lambda: True) -> list[Outcome]:
+    def load_together(self, arrivals: Iterable[Arrival], allowance: Allowance = ENDLESS) -> list[Outcome]:
         """Load objects one after the other; small ones share requests. Return what became of each, in their order.
 
-        ``go_on`` is asked before each object is begun. Never raises because of an object: whatever stops one of them
-        stops no other. What several were stopped by together is tried again with each of them alone.
+        Never raises because of an object: whatever stops one of them stops no other. What several were stopped by
+        together is tried again with each of them alone. When the allowance is used up, what is in work fails as
+        :class:`OutOfTimeError` or as whatever request was cut off.
         """
         outcomes: list[Outcome] = []
         coming = iter(arrivals)
-        while group := list(islice(coming, _GROUP)):
-            outcomes += self._load_group(group, go_on)
+        with within(allowance.left):
+            while group := list(islice(coming, _GROUP)):
+                outcomes += self._load_group(group, allowance.may_begin)
         return outcomes
 
     def park(self, ref: ObjectRef, reason: str, message: str) -> ObjectReport:
@@ -125,12 +129,12 @@ class ObjectLoader:
         """
         self._close_one(self._work(ObjectReport(ref, outcome="superseded", reason="replaced")))
 
-    def _load_group(self, group: Sequence[Arrival], go_on: Callable[[], bool]) -> list[Outcome]:
+    def _load_group(self, group: Sequence[Arrival], may_begin: Callable[[], bool]) -> list[Outcome]:
         shipment = self._shipment()
         works: list[Work | None] = []
         with self._ahead.started([arrival.ref for arrival in group if arrival.content is None]) as fetch:
             for arrival in group:
-                if not go_on():
+                if not may_begin():
                     works.append(None)
                     continue
                 work = self._begin(arrival.ref)
@@ -147,9 +151,9 @@ class ObjectLoader:
                 outcomes.append(None)
             elif begun.error is None:
                 outcomes.append(begun.report)
-            elif begun.together and len(group) > 1 and shipment.unavailable is None and go_on():
+            elif begun.together and len(group) > 1 and shipment.unavailable is None and may_begin():
                 # It may have been another one's fault: those whose own fault it is not are loaded now.
-                outcomes += self._load_group([arrival], go_on)
+                outcomes += self._load_group([arrival], may_begin)
             else:
                 outcomes.append(begun.error)
         return outcomes

@@ -14,13 +14,14 @@ from loader.errors import RecordError
 from loader.identity.extract import edges
 from loader.identity.model import Edge
 from loader.index.bulk import DUPLICATE, INDEXED, BulkWriter, Item, UnavailableError, Verdict
+from loader.index.deadline import seconds_left
 from loader.index.outcomes import Outcome
 from loader.index.parked import DeadLetter, DeadLetterOffice
 from loader.ingest.filters import Drop, keep_all
 from loader.ingest.hinting import Hinter
 from loader.ingest.known import KnownRecords
 from loader.ingest.sessions import SessionKeeper
-from loader.ingest.work import Work
+from loader.ingest.work import OutOfTimeError, Work
 from loader.logtypes.model import LogType, Rendered, Whereabouts
 from loader.source.objects import Broken, Piece
 
@@ -96,6 +97,8 @@ class Shipment:
                         self._deal()
                         waiting, pieces = 0, []
                         self._runs.append((work, pieces))
+                        if seconds_left() <= 0:
+                            work.fail(OutOfTimeError("no time is left for the rest of it", where=work.ref.uri))
                 if work.bad >= _LETTERS_AN_OBJECT:
                     self._letter(work, _give_up(work))
                     return

@@ -45,9 +45,13 @@ class VisibilityKeeper:
             with self._lock:
                 self._kept.difference_update(receipts)
 
+    def kept(self) -> list[str]:
+        """Return the receipt handles of what is kept at this moment."""
+        with self._lock:
+            return list(self._kept)
+
     def _extend(self) -> None:
         while not self._done.wait(self._seconds / 2):
-            with self._lock:
-                receipts = list(self._kept)
+            receipts = self.kept()
             # Another worker may load the object as well: ids are derived, so that only costs time.
             self._answers.make_visible(dict.fromkeys(receipts, self._seconds))

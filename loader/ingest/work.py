@@ -21,6 +21,10 @@ class SuspiciousRejectionsError(SiemError):
     """Too many documents of one object are refused for the same reason: nothing more is parked, the message waits."""
 
 
+class OutOfTimeError(SiemError):
+    """There was no time left for the rest of an object. What was written stays, and counts as duplicates next time."""
+
+
 @dataclass(slots=True, eq=False)
 class Work:
     """An object in work. ``log_type`` is ``None`` if nothing is read of it."""

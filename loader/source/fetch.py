@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from loader.source.objects import LOCAL_BUCKET, FetchError, ObjectRef
 
@@ -18,24 +18,38 @@ CHUNK_BYTES = 2**20
 Fetch = Callable[[ObjectRef], Iterator[bytes]]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-_PARKED = {
-    "NoSuchKey": "missing",
-    "NoSuchVersion": "missing",
-    "NoSuchBucket": "missing",
-    "404": "missing",
-    "AccessDenied": "forbidden",
-    "AllAccessDisabled": "forbidden",
-    "403": "forbidden",
+_KINDS = {
     "InvalidObjectState": "archived",
-    "PreconditionFailed": "replaced",
-    "412": "replaced",
+    # The version that was announced is a delete marker.
+    "MethodNotAllowed": "missing",
+    # KMS, by way of S3, with status 400.
+    "KMS.AccessDeniedException": "forbidden",
+    "KMS.DisabledException": "forbidden",
+    "KMS.InvalidKeyUsageException": "forbidden",
+    "KMS.InvalidStateException": "forbidden",
+    "KMS.KMSInvalidStateException": "forbidden",
+    "KMS.NotFoundException": "forbidden",
 }
+_KINDS_OF_STATUS = {403: "forbidden", 404: "missing", 405: "missing", 412: "replaced"}
+#: What is wrong with this process and not with the object: its credentials, its clock.
+_OURS = frozenset(
+    {
+        *("AccountProblem", "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidSecurity"),
+        *("InvalidToken", "NotSignedUp", "RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch"),
+        *("TokenRefreshRequired", "UnrecognizedClientException"),
+    }
+)
+#: Parts of codes that speak of the moment, whatever their status. Throttling by KMS comes with status 400.
+_PASSING = ("throttl", "slowdown", "internal", "timeout", "unavailable", "busy", "toomany", "limitexceeded", "conflict")
+_PASSING_STATUS = frozenset({408, 409, 425, 429})
 _HINTS = {
     "missing": "The object is gone (a lifecycle rule, or it was deleted): restore it, then replay.",
     "forbidden": "Give the loader's role s3:GetObject on the object and kms:Decrypt on its key, then replay.",
     "archived": "The object is in Glacier: restore it (s3:RestoreObject), then replay.",
     "replaced": "Another object was written under this key after the notification. Its own notification loads it; "
     "a replay loads what is there now. CloudTrail never does this: find out who did.",
+    "refused": "S3 takes no request for such an object, today or tomorrow: look at its bucket's Region, its encryption "
+    "and the name in the notification, then replay.",
 }
 
 
@@ -48,13 +62,22 @@ class TransientSourceError(FetchError):
 
 def _from_client_error(error: ClientError, ref: ObjectRef) -> FetchError:
     code = str(error.response.get("Error", {}).get("Code", ""))
-    if code.startswith("KMS.") or "kms" in code.lower():
-        kind: str | None = "forbidden"
-    else:
-        kind = _PARKED.get(code)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    kind = _kind_of(code, status if isinstance(status, int) else 0)
     if kind is None:
         return TransientSourceError(f"S3 answered {code or 'with an error'}", where=ref.uri)
-    return FetchError(f"S3 answered {code}", kind=kind, where=ref.uri, hint=_HINTS[kind])
+    return FetchError(f"S3 answered {code or status}", kind=kind, where=ref.uri, hint=_HINTS[kind])
+
+
+def _kind_of(code: str, status: int) -> str | None:
+    """Return why an object cannot be read until somebody does something; ``None`` of what time may cure."""
+    if code in _KINDS:
+        return _KINDS[code]
+    if code in _OURS or status in _PASSING_STATUS or any(part in code.lower() for part in _PASSING):
+        return None
+    if status in _KINDS_OF_STATUS:
+        return _KINDS_OF_STATUS[status]
+    return "refused" if 300 <= status < 500 else None
 
 
 def s3_fetch(client: Any) -> Fetch:
@@ -62,8 +85,8 @@ def s3_fetch(client: Any) -> Fetch:
 
     A version that the notification names is the one that is read; an etag that it names must be the object's
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-reads.html). The fetcher raises, when iterated,
-    :class:`FetchError` with ``missing``, ``forbidden``, ``archived`` or ``replaced`` (parked: a person has to act), or
-    :class:`TransientSourceError` (the queue tries again).
+    :class:`FetchError` with ``missing``, ``forbidden``, ``archived``, ``replaced`` or ``refused`` (parked: a person has
+    to act), or :class:`TransientSourceError` (the queue tries again).
     """
 
     def fetch(ref: ObjectRef) -> Iterator[bytes]:
@@ -76,6 +99,8 @@ def s3_fetch(client: Any) -> Fetch:
             answer = client.get_object(**request)
         except ClientError as error:
             raise _from_client_error(error, ref) from None
+        except (ParamValidationError, ValueError) as error:  # a name or an etag that cannot even be asked for
+            raise FetchError(str(error), kind="refused", where=ref.uri, hint=_HINTS["refused"]) from None
         except BotoCoreError as error:
             raise TransientSourceError(str(error), where=ref.uri) from None
         expected, seen = answer.get("ContentLength"), 0

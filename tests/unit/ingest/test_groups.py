@@ -19,6 +19,7 @@ from loader.index.bulk import DUPLICATE, INDEXED, BulkWriter, HoldError, Item, U
 from loader.index.ledger import Ledger
 from loader.index.outcomes import Outcome
 from loader.index.parked import DeadLetter, DeadLetterOffice
+from loader.ingest.allowance import Allowance
 from loader.ingest.known import KnownRecords
 from loader.ingest.objects import Arrival, ObjectLoader
 from loader.ingest.report import ObjectReport
@@ -215,7 +216,7 @@ def test_without_the_ledger_nothing_is_acknowledged(loader: ObjectLoader, cluste
 def test_what_is_not_begun_is_said_to_be(loader: ObjectLoader, cluster: Cluster, bucket: Bucket) -> None:
     refs = [bucket.put(f"k{number}", 1) for number in range(4)]
     asked = iter([True, True, False, False])
-    outcomes = loader.load_together([Arrival(ref) for ref in refs], go_on=lambda: next(asked))
+    outcomes = loader.load_together([Arrival(ref) for ref in refs], Allowance(lambda: next(asked)))
     assert [type(outcome) for outcome in outcomes] == [ObjectReport, ObjectReport, type(None), type(None)]
     assert len(cluster.written) == 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from gzip import compress
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import pytest
 
 from loader.errors import ClusterError
 from loader.index.parked import DeadLetter
+from loader.ingest.allowance import Allowance
 from loader.ingest.messages import Handled, Message, MessageHandler
 from loader.ingest.metrics import Metrics
 from loader.ingest.objects import Arrival, Outcome
@@ -38,7 +39,7 @@ class Loader:
         self.error = error
         self.parked: list[tuple[str, str]] = []
 
-    def load_together(self, arrivals: Sequence[Arrival], *, go_on: Callable[[], bool]) -> list[Outcome]:
+    def load_together(self, arrivals: Sequence[Arrival], allowance: Allowance) -> list[Outcome]:
         return [self.error for _ in arrivals]
 
     def park(self, ref: ObjectRef, reason: str, message: str) -> ObjectReport:
@@ -113,7 +114,7 @@ class Each:
     def __init__(self) -> None:
         self.groups: list[list[str]] = []
 
-    def load_together(self, arrivals: Sequence[Arrival], *, go_on: Callable[[], bool]) -> list[Outcome]:
+    def load_together(self, arrivals: Sequence[Arrival], allowance: Allowance) -> list[Outcome]:
         self.groups.append([arrival.ref.key for arrival in arrivals])
         return [self.OUTCOMES.get(arrival.ref.key, ObjectReport(arrival.ref)) for arrival in arrivals]
 

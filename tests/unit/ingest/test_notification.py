@@ -45,7 +45,7 @@ def test_when_the_object_was_written_is_taken_along() -> None:
     bridged = parse_notification(json.dumps({**EVENT_BRIDGE, "time": "2026-11-24T10:00:00Z"}))
     wrong = parse_notification(json.dumps({"Records": [s3_event(eventTime="soon"), s3_event(eventTime=17)]}))
     assert listed.objects[0].delivered == "2026-11-24T10:00:00.000Z"
-    assert bridged.objects[0].delivered == "2026-11-24T10:00:00Z"
+    assert bridged.objects[0].delivered == "2026-11-24T10:00:00.000Z"
     assert [ref.delivered for ref in wrong.objects] == [None, None]
 
 
@@ -109,6 +109,16 @@ def test_what_is_no_notification_says_so(body: str) -> None:
     found = parse_notification(body)
     assert found.trouble
     assert found.objects == []
+
+
+@pytest.mark.parametrize("levels", [7, 8, 100, 900])
+def test_what_is_wrapped_too_often_is_no_notification(levels: int) -> None:
+    message: Any = {"Records": [s3_event()]}
+    for _ in range(levels):
+        message = {"requestPayload": message}
+    found = parse_notification(json.dumps(message))
+    assert (found.objects == [REF]) == (levels < 8)
+    assert (found.trouble is None) == (levels < 8)
 
 
 def test_trouble_in_one_record_keeps_the_others() -> None:

@@ -119,4 +119,4 @@ def test_a_control_message_is_skipped_by_name() -> None:
 
 @pytest.mark.parametrize("awslogs", [{}, {"data": None}, {"data": "%%"}])
 def test_an_event_without_data_is_no_notification(awslogs: Any) -> None:
-    assert parse_notification(json.dumps({"awslogs": awslogs})).trouble == "awslogs.data is not base64"
+    assert parse_notification(json.dumps({"awslogs": awslogs})).trouble == "what CloudWatch Logs sent is not base64"

@@ -56,6 +56,18 @@ def test_the_version_and_the_etag_of_the_notification_are_asked_for(
         ("KMS.DisabledException", 400, "forbidden"),
         ("KMS.KMSInvalidStateException", 400, "forbidden"),
         ("KMS.NotFoundException", 400, "forbidden"),
+        ("KMS.AccessDeniedException", 400, "forbidden"),
+        ("Forbidden", 403, "forbidden"),
+        ("", 403, "forbidden"),
+        ("NotFound", 404, "missing"),
+        ("", 404, "missing"),
+        ("MethodNotAllowed", 405, "missing"),
+        ("KeyTooLongError", 400, "refused"),
+        ("InvalidArgument", 400, "refused"),
+        ("InvalidRequest", 400, "refused"),
+        ("InvalidBucketName", 400, "refused"),
+        ("PermanentRedirect", 301, "refused"),
+        ("AuthorizationHeaderMalformed", 400, "refused"),
         ("InvalidObjectState", 403, "archived"),
         ("PreconditionFailed", 412, "replaced"),
     ],
@@ -70,10 +82,30 @@ def test_what_a_person_has_to_cure_has_a_name_and_a_next_step(s3: Any, code: str
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("code", ["SlowDown", "InternalError", "503", "RequestTimeout", "ExpiredToken", ""])
-def test_what_time_cures_goes_back_to_the_queue(s3: Any, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("SlowDown", 503),
+        ("InternalError", 500),
+        ("503", 503),
+        ("", 503),
+        ("RequestTimeout", 400),
+        ("OperationAborted", 409),
+        ("TooManyRequests", 429),
+        ("KMS.ThrottlingException", 400),
+        ("KMS.KMSInternalException", 400),
+        ("KMS.DependencyTimeoutException", 400),
+        ("KMS.KeyUnavailableException", 400),
+        ("KMS.LimitExceededException", 400),
+        ("ExpiredToken", 400),
+        ("InvalidAccessKeyId", 403),
+        ("SignatureDoesNotMatch", 403),
+        ("RequestTimeTooSkewed", 403),
+    ],
+)
+def test_what_time_or_better_credentials_cure_goes_back_to_the_queue(s3: Any, code: str, status: int) -> None:
     with Stubber(s3) as stub:
-        stub.add_client_error("get_object", code, http_status_code=503)
+        stub.add_client_error("get_object", code, http_status_code=status)
         with pytest.raises(TransientSourceError):
             list(s3_fetch(s3)(ObjectRef("b", "k")))
 
@@ -83,3 +115,10 @@ def test_a_body_that_ends_early_is_no_shorter_object(s3: Any) -> None:
         stub.add_response("get_object", {**body(b"half"), "ContentLength": 8})
         with pytest.raises(TransientSourceError, match="4 of 8"):
             list(s3_fetch(s3)(ObjectRef("b", "k")))
+
+
+@pytest.mark.parametrize("ref", [ObjectRef("No Such!", "k"), ObjectRef("b", "")])
+def test_what_cannot_even_be_asked_for_is_refused(s3: Any, ref: ObjectRef) -> None:
+    with pytest.raises(FetchError) as caught:
+        list(s3_fetch(s3)(ref))
+    assert (caught.value.kind, bool(caught.value.hint)) == ("refused", True)

@@ -121,6 +121,8 @@ def s3_event(ref: ObjectRef) -> dict[str, Any]:
     return {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
+        # When it was written, as far as that is known: the ledger and the metrics tell the lag since then.
+        **({"eventTime": ref.delivered} if ref.delivered else {}),
         "eventName": "ObjectCreated:Put",
         "awsRegion": ref.region or "",
         "s3": {

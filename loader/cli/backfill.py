@@ -15,7 +15,8 @@ import click
 
 from loader.cli.output import console, error_console, print_json, printable, progress, table
 from loader.cli.settings import settings_for_cluster
-from loader.errors import ConfigError
+from loader.config import Settings
+from loader.errors import ConfigError, SiemError
 from loader.index.bulk import BulkWriter
 from loader.index.client import make_client
 from loader.index.gate import IndexGate
@@ -84,12 +85,7 @@ def backfill_command(
             _print_listed(refs, as_json=as_json)
             return
         if queue_url:
-            with progress(quiet=as_json) as bars:
-                task = bars.add_task("Announcing objects", total=None)
-                sent = enqueue_all(
-                    aws_client(settings, "sqs"), queue_url, refs, lambda count: bars.update(task, completed=count)
-                )
-            print_json({"announced": sent}) if as_json else console().print(f"{sent} objects announced to {queue_url}")
+            _announce(settings, queue_url, refs, as_json=as_json)
             return
         listed = list(refs)
         assembly = assemble(settings, fetch=file_fetch if local else None)
@@ -103,6 +99,27 @@ def backfill_command(
                 assembly.loader, listed, workers=workers or settings.workers, on_report=on_report, stop=stop
             )
     _print_result(result, as_json=as_json)
+
+
+def _announce(settings: Settings, queue_url: str, refs: Iterator[ObjectRef], *, as_json: bool) -> None:
+    sent = 0
+    with progress(quiet=as_json) as bars:
+        task = bars.add_task("Announcing objects", total=None)
+
+        def on_sent(count: int) -> None:
+            nonlocal sent
+            sent = count
+            bars.update(task, completed=count)
+
+        try:
+            enqueue_all(aws_client(settings, "sqs"), queue_url, refs, on_sent)
+        except SiemError:
+            error_console().print(f"{sent} objects were announced before this. What is announced twice is loaded once.")
+            raise
+    if as_json:
+        print_json({"announced": sent})
+    else:
+        console().print(f"{sent} objects announced to {printable(queue_url)}", markup=False)
 
 
 @contextmanager

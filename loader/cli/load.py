@@ -15,6 +15,7 @@ from loader.errors import ConfigError
 from loader.exposition import MetricsServer
 from loader.ingest.assemble import assemble, aws_client, message_handler
 from loader.ingest.metrics import Metrics
+from loader.ingest.queue_errors import check_queue
 from loader.ingest.worker import QueueOptions, QueueWorker
 from loader.telemetry import configure_logging
 
@@ -58,13 +59,15 @@ def worker_command(
     configure_logging(log_level)
     settings = settings_for_cluster()
     url = queue_url or settings.queue_url
-    if url is None:
+    if not url:
         raise ConfigError("no queue is configured", where="SIEM_QUEUE_URL", hint="Set it, or pass --queue URL.")
     metrics = Metrics()
     assembly = assemble(settings)
     handler = message_handler(assembly, queue=url.rsplit("/", 1)[-1], metrics=metrics)
     options = QueueOptions(url, workers=workers or settings.workers, visibility=visibility, grace=grace, drain=drain)
-    worker = QueueWorker(aws_client(settings, "sqs"), handler, options, clock=assembly.clock)
+    sqs = aws_client(settings, "sqs")
+    check_queue(sqs, url)
+    worker = QueueWorker(sqs, handler, options, clock=assembly.clock)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stop()

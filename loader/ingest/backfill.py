@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from urllib.parse import quote_plus
 
 import orjson
+from botocore.exceptions import BotoCoreError, ClientError
 
 from loader.errors import SiemError, SourceError
 from loader.ingest.allowance import Allowance
 from loader.ingest.objects import Arrival, ObjectLoader, Outcome
+from loader.ingest.queue_errors import queue_error
 from loader.ingest.report import ObjectReport, Totals
 from loader.source.objects import ObjectRef
 
@@ -134,30 +137,41 @@ def s3_event(ref: ObjectRef) -> dict[str, Any]:
     }
 
 
-def enqueue_all(sqs: Any, queue_url: str, refs: Iterable[ObjectRef], on_sent: Callable[[int], None]) -> int:
+def enqueue_all(
+    sqs: Any,
+    queue_url: str,
+    refs: Iterable[ObjectRef],
+    on_sent: Callable[[int], None],
+    *,
+    stop: threading.Event | None = None,
+) -> int:
     """Put a message for each of ``refs`` into the queue, so that a fleet of workers shares the backfill.
 
-    ``sqs`` is a boto3 client. Returns the number of messages that the queue took.
+    ``sqs`` is a boto3 client. ``on_sent`` is told after each request how many messages the queue has taken so far,
+    which is also what is returned in the end. ``stop`` ends it between two requests.
 
     Raises:
-        SiemError: the queue refused a message; those sent before it are in the queue, and sending them again only
-            makes duplicates that are counted as such.
+        SiemError: the queue cannot be used (a ``ConfigError`` if it is none), or refused a message. What was sent
+            before is in the queue; sending it again only makes duplicates that are counted as such.
     """
     sent = 0
-    batch: list[ObjectRef] = []
-    for ref in refs:
-        batch.append(ref)
-        if len(batch) == _SQS_BATCH:
-            sent += _send(sqs, queue_url, batch)
-            on_sent(sent)
-            batch = []
-    if batch:
-        sent += _send(sqs, queue_url, batch)
+    coming = iter(refs)
+    while not (stop is not None and stop.is_set()) and (batch := list(islice(coming, _SQS_BATCH))):
+        try:
+            answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=_entries(queue_url, batch))
+        except (BotoCoreError, ClientError) as error:
+            raise queue_error(error, queue_url) from None
+        sent += len(answer.get("Successful", []))
         on_sent(sent)
+        if failed := answer.get("Failed", []):
+            raise SiemError(
+                f"the queue refused {len(failed)} of {len(batch)} messages: {failed[0].get('Message')}",
+                where=batch[int(failed[0]["Id"])].uri,
+            )
     return sent
 
 
-def _send(sqs: Any, queue_url: str, batch: list[ObjectRef]) -> int:
+def _entries(queue_url: str, batch: Sequence[ObjectRef]) -> list[dict[str, str]]:
     entries = [
         {"Id": str(number), "MessageBody": orjson.dumps({"Records": [s3_event(ref)]}).decode()}
         for number, ref in enumerate(batch)
@@ -166,9 +180,4 @@ def _send(sqs: Any, queue_url: str, batch: list[ObjectRef]) -> int:
         for entry, ref in zip(entries, batch, strict=True):
             name = hashlib.sha256(ref.uri.encode()).hexdigest()
             entry |= {"MessageGroupId": name, "MessageDeduplicationId": name}
-    answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
-    failed = answer.get("Failed", [])
-    if failed:
-        first = batch[int(failed[0]["Id"])]
-        raise SiemError(f"the queue refused {len(failed)} messages: {failed[0].get('Message')}", where=first.uri)
-    return len(batch)
+    return entries

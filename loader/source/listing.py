@@ -11,8 +11,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loader.aws_errors import aws_error, code_of
 from loader.clock import rfc3339
-from loader.errors import SourceError
+from loader.errors import ConfigError, SourceError
 from loader.source.objects import LOCAL_BUCKET, ObjectRef
 
 _S3_URI = re.compile(r"[Ss]3://([^/]+)(?:/(.*))?", re.DOTALL)
@@ -20,6 +21,10 @@ _ACCOUNT = re.compile(r"\d{12}")
 _ORGANISATION = re.compile(r"o-[a-z0-9]+")
 #: The folder of an account: only behind AWSLogs/ twelve digits are one, a trail's own prefix may be called anything.
 _ACCOUNT_FOLDER = re.compile(r"(?:.*/)?AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/", re.DOTALL)
+_HINTS = {
+    **dict.fromkeys(("AccessDenied", "403", "AllAccessDisabled"), "s3:ListBucket on the bucket is needed."),
+    "NoSuchBucket": "Is its name right? Those of this account are told by: aws s3 ls.",
+}
 #: Of so many days each is asked for; of more, only those of which there is a folder.
 _FEW_DAYS = timedelta(days=31)
 _LOG_NAME = re.compile(r"\.(json|json\.gz|gz|ndjson|jsonl)$")
@@ -75,6 +80,7 @@ def list_trail(client: Any, uri: str, span: Range) -> Iterator[ObjectRef]:
 
     Raises:
         SourceError: S3 refuses to list, or there is no trail below ``uri``.
+        ConfigError: there are no credentials to ask with.
     """
     bucket, prefix = parse_s3_uri(uri)
     folders = _Folders(client, bucket, prefix)
@@ -98,6 +104,7 @@ def list_prefix(client: Any, uri: str) -> Iterator[ObjectRef]:
 
     Raises:
         SourceError: S3 refuses to list.
+        ConfigError: there are no credentials to ask with.
     """
     bucket, prefix = parse_s3_uri(uri)
     yield from _objects(client, bucket, prefix)
@@ -121,7 +128,7 @@ def list_files(paths: list[Path]) -> Iterator[ObjectRef]:
 
 
 class _Folders:
-    """The folders of trails that are at, above or below a prefix. Where the prefix names one, nobody is asked for it."""
+    """The folders of trails at, above or below a prefix. Where the prefix names one, nobody is asked for it."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client = client
@@ -198,11 +205,12 @@ def _pages(client: Any, bucket: str, prefix: str, **options: str) -> Iterator[di
     request = {"Bucket": bucket, "Prefix": prefix}
     if options:
         request["Delimiter"] = options["delimiter"]
+    where = f"s3://{bucket}/{prefix}"
     try:
         yield from client.get_paginator("list_objects_v2").paginate(**request)
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        hint = "s3:ListBucket is needed." if code in ("AccessDenied", "403") else None
-        raise SourceError(f"S3 answered {code}", kind="unlisted", where=f"s3://{bucket}/{prefix}", hint=hint) from None
-    except BotoCoreError as error:
-        raise SourceError(str(error), kind="unlisted", where=f"s3://{bucket}/{prefix}") from None
+    except (ClientError, BotoCoreError) as error:
+        hint = _HINTS.get(code_of(error)) if isinstance(error, ClientError) else None
+        told = aws_error(error, where=where, hint=hint)
+        if isinstance(told, ConfigError):
+            raise told from None
+        raise SourceError(told.message, kind="unlisted", where=where, hint=told.hint) from None

@@ -1,4 +1,4 @@
-"""``siem load backfill`` and ``siem load replay``."""
+"""``siem load backfill``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,9 @@ import click
 from loader.cli.output import console, error_console, print_json, printable, progress, table
 from loader.cli.settings import settings_for_cluster
 from loader.config import Settings
-from loader.errors import ConfigError, SiemError
-from loader.index.bulk import BulkWriter
-from loader.index.client import make_client
-from loader.index.gate import IndexGate
-from loader.index.ledger import find_objects
-from loader.index.parked import read_letters, waiting_letters
-from loader.ingest.assemble import assemble, aws_client, message_handler
+from loader.errors import SiemError
+from loader.ingest.assemble import assemble, aws_client
 from loader.ingest.backfill import BackfillResult, enqueue_all, load_all
-from loader.ingest.replay import Replayer
 from loader.ingest.report import ObjectReport, Totals
 from loader.source.fetch import file_fetch
 from loader.source.listing import Range, list_files, list_prefix, list_trail
@@ -32,8 +26,6 @@ from loader.source.objects import ObjectRef
 from loader.source.standard_input import spool
 from loader.telemetry import configure_logging
 
-#: Letters of a dead letter's message that are shown in a line.
-_MESSAGE_SHOWN = 120
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -219,78 +211,3 @@ def account_table(totals: Totals) -> object:
     rows += [(f"parked: {name}", count) for name, count in sorted(totals.parked.items())]
     rows += [(f"dead letter: {name}", count) for name, count in sorted(totals.reasons.items())]
     return table("Loaded", ["", ""], rows, right=[1])
-
-
-@click.command("replay")
-@click.option("--reason", "reasons", multiple=True, help="Only dead letters with this reason (repeatable).")
-@click.option("--dry-run", is_flag=True, help="Only count them.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def replay_command(reasons: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Put dead letters back through the loader: after a fix, or once archived or forbidden objects can be read.
-
-    What succeeds is marked as replayed; what fails again stays.
-    """
-    configure_logging("ERROR")
-    settings = settings_for_cluster(quiet=as_json)
-    assembly = assemble(settings)
-    found = waiting_letters(assembly.cluster)
-    waiting = {reason: letters.count for reason, letters in found.items() if not reasons or reason in reasons}
-    if unknown := set(reasons) - waiting.keys():
-        raise ConfigError(
-            f"no dead letter has the reason {', '.join(sorted(unknown))}", hint="siem load replay --dry-run"
-        )
-    if dry_run:
-        if as_json:
-            print_json({"waiting": waiting})
-        else:
-            rows = [
-                (reason, count, found[reason].place, found[reason].message[:_MESSAGE_SHOWN])
-                for reason, count in waiting.items()
-            ]
-            console().print(table("Dead letters", ["reason", "waiting", "newest", "message"], rows, right=[1]))
-        return
-    gate = IndexGate(
-        assembly.cluster,
-        clock=assembly.clock,
-        per_hour=settings.new_indices_per_hour,
-        keep_days=settings.delete_days,
-    )
-    replayer = Replayer(
-        assembly.cluster,
-        assembly.loader,
-        BulkWriter(assembly.cluster, clock=assembly.clock, gate=gate),
-        message_handler(assembly, queue="replay"),
-        clock=assembly.clock,
-    )
-    with progress(quiet=as_json) as bars:
-        task = bars.add_task("Replaying", total=sum(waiting.values()))
-        result = replayer.replay(read_letters(assembly.cluster, reasons=reasons), lambda: bars.advance(task))
-    if as_json:
-        print_json({"done": dict(result.done), "left": dict(result.left)})
-        return
-    became = [(f"now {name}", count) for name, count in sorted(result.done.items())]
-    became += [(f"stays: {name}", count) for name, count in sorted(result.left.items())]
-    console().print(table("Dead letters", ["", ""], became or [("nothing to replay", 0)], right=[1]))
-
-
-@click.command("find")
-@click.argument("text")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Entries shown at most.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def find_command(text: str, limit: int, as_json: bool) -> None:
-    """Answer "was this file loaded?": TEXT is a key, a part of one, or s3://bucket/key.
-
-    Exit code 1 if no object is found.
-    """
-    client = make_client(settings_for_cluster(quiet=as_json))
-    entries = find_objects(client, text, limit=limit)
-    if as_json:
-        print_json({"objects": entries})
-    elif entries:
-        columns = ("outcome", "read", "indexed", "duplicates", "dead_lettered", "dropped", "loads", "@timestamp")
-        rows = [(*(entry.get(name) for name in columns), f"s3://{entry['bucket']}/{entry['key']}") for entry in entries]
-        console().print(table(None, [*columns[:-1], "loaded", "object"], rows, right=range(1, 7)))
-    else:
-        console().print("No such object was loaded or parked.")
-    if not entries:
-        raise click.exceptions.Exit(1)

@@ -8,8 +8,11 @@ from types import FrameType
 
 import click
 
-from loader.cli.backfill import backfill_command, find_command, replay_command
+from loader.cli.backfill import backfill_command
+from loader.cli.find import find_command
 from loader.cli.output import print_json
+from loader.cli.parameters import Something
+from loader.cli.replay import replay_command
 from loader.cli.settings import settings_for_cluster
 from loader.errors import ConfigError
 from loader.exposition import MetricsServer
@@ -29,7 +32,7 @@ def command() -> None:
 
 @command.command("worker")
 @click.option("--drain", is_flag=True, help="Stop when the queue is empty instead of waiting for more.")
-@click.option("--queue", "queue_url", help="URL of the SQS queue.  [default: SIEM_QUEUE_URL]")
+@click.option("--queue", "queue_url", type=Something(), help="URL of the SQS queue.  [default: SIEM_QUEUE_URL]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Objects loaded at the same time.  [default: SIEM_WORKERS]")
 @click.option(
     "--visibility", default=300, show_default=True, type=click.IntRange(5, 43200), help="Seconds a message is kept."

@@ -7,37 +7,39 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
-from pathlib import Path
+from datetime import datetime
 from types import FrameType
 
 import click
 
+from loader.cli.backfill_targets import Asked, list_local, list_remote, read_targets
 from loader.cli.output import console, error_console, print_json, printable, progress, table
+from loader.cli.parameters import AccountId, RegionName, Something
 from loader.cli.settings import settings_for_cluster
 from loader.config import Settings
 from loader.errors import SiemError
 from loader.ingest.assemble import assemble, aws_client
 from loader.ingest.backfill import BackfillResult, enqueue_all, load_all
 from loader.ingest.report import ObjectReport, Totals
-from loader.source.fetch import file_fetch
-from loader.source.listing import Range, list_files, list_prefix, list_trail
+from loader.source.files import LocalFiles
 from loader.source.objects import ObjectRef
-from loader.source.standard_input import spool
 from loader.telemetry import configure_logging
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("backfill")
-@click.argument("targets", nargs=-1, required=True)
+@click.argument("targets", nargs=-1, required=True, type=Something())
 @click.option("--from", "first", type=_DAY, help="First day of delivery, YYYY-MM-DD (S3).")
-@click.option("--to", "last", type=_DAY, help="Last day of delivery, inclusive.  [default: the first day]")
-@click.option("--account", "accounts", multiple=True, help="Only this account (repeatable).")
-@click.option("--region", "regions", multiple=True, help="Only this region (repeatable).")
+@click.option("--to", "last", type=_DAY, help="Last day of delivery, inclusive (S3).  [default: the first day]")
+@click.option("--account", "accounts", multiple=True, type=AccountId(), help="Only this account (S3; repeatable).")
+@click.option("--region", "regions", multiple=True, type=RegionName(), help="Only this Region (S3; repeatable).")
 @click.option("--all", "everything", is_flag=True, help="Every object below the prefix, whatever its key (S3).")
 @click.option(
-    "--queue", "queue_url", help="Only list, and put S3 event messages into this queue for a fleet of workers."
+    "--queue",
+    "queue_url",
+    type=Something(),
+    help="Only list, and put S3 event messages into this queue for a fleet of workers.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list and count.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Objects loaded at the same time.  [default: SIEM_WORKERS]")
@@ -54,10 +56,13 @@ def backfill_command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Load what is there already: TARGETS are s3://bucket/prefix, files, folders, or - for standard input.
+    """Load what is there already: TARGETS are s3://bucket/prefix, files, folders, pipes, or - for standard input.
 
-    Stateless: stop it at any time and run it again; what is loaded already counts as duplicates. For S3, only the
-    days from --from to --to are listed. Exit code 1 says that some objects could not be loaded now.
+    Stateless: stop it at any time and run it again; what is loaded already counts as duplicates. For S3, only the days
+    from --from to --to are listed. A folder's log files are .json, .jsonl, .ndjson, .gz, and whatever begins like one;
+    what is passed over is said.
+
+    Exit code 1 says that some objects could not be loaded now.
 
     \b
       siem load backfill s3://org-trail/ --from 2026-11-01 --to 2026-11-07 --account 123456789012
@@ -65,32 +70,50 @@ def backfill_command(
       zcat *.json.gz | siem load backfill -
     """
     configure_logging("ERROR")
+    asked = read_targets(
+        targets,
+        first=first.date() if first else None,
+        last=last.date() if last else None,
+        accounts=accounts,
+        regions=regions,
+        everything=everything,
+        queue=queue_url is not None,
+    )
     settings = settings_for_cluster(quiet=as_json)
-    remote = [target for target in targets if target.startswith("s3://")]
-    local = [target for target in targets if not target.startswith("s3://")]
-    if remote and local:
-        raise click.UsageError("Give S3 prefixes or local files, not both.")
-    if local and queue_url:
-        raise click.UsageError("--queue announces objects in S3; local files cannot be announced.")
-    with _listing(settings, remote, local, first, last, accounts, regions, everything) as refs:
+    with _local_files(asked) as files:
+        refs = list_local(files, asked) if asked.local else list_remote(aws_client(settings, "s3"), asked)
         if dry_run:
-            _print_listed(refs, as_json=as_json)
-            return
-        if queue_url:
+            _dry_run(refs, files, as_json=as_json)
+        elif queue_url:
             _announce(settings, queue_url, refs, as_json=as_json)
-            return
-        listed = list(refs)
-        assembly = assemble(settings, fetch=file_fetch if local else None)
-        with progress(quiet=as_json) as bars, _stopping() as stop:
-            task = bars.add_task("Loading", total=len(listed))
+        else:
+            _load(settings, refs, files if asked.local else None, workers or settings.workers, as_json=as_json)
 
-            def on_report(_ref: ObjectRef, _report: ObjectReport | None) -> None:
-                bars.advance(task)
 
-            result = load_all(
-                assembly.loader, listed, workers=workers or settings.workers, on_report=on_report, stop=stop
-            )
-    _print_result(result, as_json=as_json)
+@contextmanager
+def _local_files(asked: Asked) -> Iterator[LocalFiles]:
+    stdin = sys.stdin  # None where the shell has closed it
+    if asked.standard_input:
+        if stdin is None:
+            raise click.UsageError("Standard input is closed. Give a file, or pipe something into this command.")
+        if stdin.isatty():
+            error_console().print("Reading standard input: type or paste records, end with Ctrl-D.")
+    with LocalFiles(stdin.buffer if stdin is not None else None) as files:
+        yield files
+
+
+def _dry_run(refs: Iterator[ObjectRef], files: LocalFiles, *, as_json: bool) -> None:
+    count = size = 0
+    for ref in refs:
+        count += 1
+        size += ref.size or 0
+    if as_json:
+        print_json({"objects": count, "bytes": size, "passed_over": _passed_over(files), **_failed(files.unreadable)})
+    else:
+        console().print(f"{count} objects, {size / 2**20:,.1f} MiB as stored. Nothing was loaded.")
+        _say_each(f"cannot be read: {ref.uri}: {error.message}" for ref, error in files.unreadable)
+    if files.unreadable:
+        raise click.exceptions.Exit(1)
 
 
 def _announce(settings: Settings, queue_url: str, refs: Iterator[ObjectRef], *, as_json: bool) -> None:
@@ -114,42 +137,32 @@ def _announce(settings: Settings, queue_url: str, refs: Iterator[ObjectRef], *, 
         console().print(f"{sent} objects announced to {printable(queue_url)}", markup=False)
 
 
-@contextmanager
-def _listing(  # type: ignore[no-untyped-def]  # the options as click gives them
-    settings, remote, local, first, last, accounts, regions, everything
-) -> Iterator[Iterator[ObjectRef]]:
-    if remote:
-        client = aws_client(settings, "s3")
-        if everything:
-            yield (ref for uri in remote for ref in _or_say(uri, list_prefix(client, uri)))
-        elif first is None:
-            raise click.UsageError("Say which days: --from YYYY-MM-DD [--to YYYY-MM-DD], or --all.")
-        else:
-            span = Range(_day(first), _day(last or first), frozenset(accounts), frozenset(regions))
-            yield (ref for uri in remote for ref in _or_say(uri, list_trail(client, uri, span)))
-        return
-    with spool(sys.stdin.buffer if "-" in local else None) as piped:
-        paths = [piped if target == "-" else Path(target) for target in local]
-        yield (
-            ref
-            for target, path in zip(local, paths, strict=True)
-            if path is not None
-            for ref in _or_say(target, list_files([path]))
+def _load(
+    settings: Settings, refs: Iterator[ObjectRef], files: LocalFiles | None, workers: int, *, as_json: bool
+) -> None:
+    listed = list(refs)
+    assembly = assemble(settings, fetch=files.fetch if files else None)
+    with progress(quiet=as_json) as bars, _stopping() as stop:
+        task = bars.add_task("Loading", total=len(listed))
+
+        def on_report(_ref: ObjectRef, _report: ObjectReport | None) -> None:
+            bars.advance(task)
+
+        result = load_all(assembly.loader, listed, workers=workers, on_report=on_report, stop=stop)
+    if files:
+        result.failed += files.unreadable
+    if as_json:
+        print_json(
+            {
+                **result.totals.as_dict(),
+                **_failed(result.failed),
+                "passed_over": _passed_over(files) if files else 0,
+            }
         )
-
-
-def _or_say(target: str, refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
-    """Yield ``refs``. If there are none, say so: a slip in a path must not look like an empty trail."""
-    empty = True
-    for ref in refs:
-        empty = False
-        yield ref
-    if empty:
-        error_console().print(f"No log file in {printable(target)}", markup=False)
-
-
-def _day(moment: datetime) -> date:
-    return moment.date()
+    else:
+        _print_result(result)
+    if result.failed:
+        raise click.exceptions.Exit(1)
 
 
 @contextmanager
@@ -169,30 +182,26 @@ def _stopping() -> Iterator[threading.Event]:
             signal.signal(number, action)
 
 
-def _print_listed(refs: Iterator[ObjectRef], *, as_json: bool) -> None:
-    count = size = 0
-    for ref in refs:
-        count += 1
-        size += ref.size or 0
-    if as_json:
-        print_json({"objects": count, "bytes": size})
-    else:
-        console().print(f"{count} objects, {size / 2**20:,.1f} MiB as stored. Nothing was loaded.")
+def _passed_over(files: LocalFiles) -> int:
+    return sum(others.count for others in files.passed_over.values())
 
 
-def _print_result(result: BackfillResult, *, as_json: bool) -> None:
+def _failed(failed: Iterable[tuple[ObjectRef, SiemError]]) -> dict[str, object]:
+    listed = [{"object": printable(ref.uri), "error": printable(str(error))} for ref, error in failed]
+    return {"failed": listed}
+
+
+def _print_result(result: BackfillResult) -> None:
     totals = result.totals
-    if as_json:
-        failed = [{"object": printable(ref.uri), "error": printable(str(error))} for ref, error in result.failed]
-        print_json({**totals.as_dict(), "failed": failed})
-    else:
-        console().print(account_table(totals))
-        if totals.counts.dead_lettered:
-            console().print("\nWhere the dead letters came from: siem load replay --dry-run")
-        for ref, error in result.failed:
-            error_console().print(printable(f"not loaded: {ref.uri}: {error.message}"), markup=False)
-    if result.failed:
-        raise click.exceptions.Exit(1)
+    console().print(account_table(totals))
+    if totals.counts.dead_lettered:
+        console().print("\nWhere the dead letters came from: siem load replay --dry-run")
+    _say_each(f"not loaded: {ref.uri}: {error.message}" for ref, error in result.failed)
+
+
+def _say_each(lines: Iterable[str]) -> None:
+    for line in lines:
+        error_console().print(printable(line), markup=False)
 
 
 def account_table(totals: Totals) -> object:

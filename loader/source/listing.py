@@ -1,4 +1,4 @@
-"""Which objects a backfill reads: by date prefix in S3, or local files."""
+"""Which objects in S3 a backfill reads: by day of delivery, or whatever is below a prefix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from loader.aws_errors import aws_error, code_of
 from loader.clock import rfc3339
 from loader.errors import ConfigError, SourceError
-from loader.source.objects import LOCAL_BUCKET, ObjectRef
+from loader.source.objects import ObjectRef
 
 _S3_URI = re.compile(r"[Ss]3://([^/]+)(?:/(.*))?", re.DOTALL)
 _ACCOUNT = re.compile(r"\d{12}")
@@ -27,7 +26,6 @@ _HINTS = {
 }
 #: Of so many days each is asked for; of more, only those of which there is a folder.
 _FEW_DAYS = timedelta(days=31)
-_LOG_NAME = re.compile(r"\.(json|json\.gz|gz|ndjson|jsonl)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +106,6 @@ def list_prefix(client: Any, uri: str) -> Iterator[ObjectRef]:
     """
     bucket, prefix = parse_s3_uri(uri)
     yield from _objects(client, bucket, prefix)
-
-
-def list_files(paths: list[Path]) -> Iterator[ObjectRef]:
-    """Yield local files, folders walked to any depth, in order.
-
-    Raises:
-        SourceError: a path does not exist.
-    """
-    for path in paths:
-        if path.is_dir():
-            below = sorted(entry for entry in path.rglob("*") if entry.is_file() and _LOG_NAME.search(entry.name))
-        elif path.exists():
-            below = [path]
-        else:
-            raise SourceError("no such file or folder", kind="missing", where=str(path))
-        for entry in below:
-            yield ObjectRef(LOCAL_BUCKET, str(entry.resolve()), size=entry.stat().st_size)
 
 
 class _Folders:

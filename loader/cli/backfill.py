@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from types import FrameType
 
 import click
 
@@ -16,6 +13,7 @@ from loader.cli.backfill_targets import Asked, list_local, list_remote, read_tar
 from loader.cli.output import console, error_console, print_json, printable, progress, table
 from loader.cli.parameters import AccountId, RegionName, Something
 from loader.cli.settings import settings_for_cluster
+from loader.cli.stopping import Stopping
 from loader.config import Settings
 from loader.errors import SiemError
 from loader.ingest.assemble import assemble, aws_client
@@ -26,6 +24,8 @@ from loader.source.objects import ObjectRef
 from loader.telemetry import configure_logging
 
 _DAY = click.DateTime(["%Y-%m-%d"])
+#: Objects that are named one by one; all of them are in what --json prints.
+_SHOWN = 20
 
 
 @click.command("backfill")
@@ -62,7 +62,9 @@ def backfill_command(
     from --from to --to are listed. A folder's log files are .json, .jsonl, .ndjson, .gz, and whatever begins like one;
     what is passed over is said.
 
-    Exit code 1 says that some objects could not be loaded now.
+    Exit code 1 says that some objects are not loaded: they could not be now, or wait as dead letters (parked). 130 and
+    143 say that Ctrl-C or SIGTERM ended it before all were tried: the same command goes on. A second Ctrl-C does not
+    wait for what is in work.
 
     \b
       siem load backfill s3://org-trail/ --from 2026-11-01 --to 2026-11-07 --account 123456789012
@@ -118,7 +120,7 @@ def _dry_run(refs: Iterator[ObjectRef], files: LocalFiles, *, as_json: bool) -> 
 
 def _announce(settings: Settings, queue_url: str, refs: Iterator[ObjectRef], *, as_json: bool) -> None:
     sent = 0
-    with progress(quiet=as_json) as bars:
+    with progress(quiet=as_json) as bars, Stopping() as stopping:
         task = bars.add_task("Announcing objects", total=None)
 
         def on_sent(count: int) -> None:
@@ -127,14 +129,20 @@ def _announce(settings: Settings, queue_url: str, refs: Iterator[ObjectRef], *, 
             bars.update(task, completed=count)
 
         try:
-            enqueue_all(aws_client(settings, "sqs"), queue_url, refs, on_sent)
+            enqueue_all(aws_client(settings, "sqs"), queue_url, refs, on_sent, stop=stopping.event)
         except SiemError:
             error_console().print(f"{sent} objects were announced before this. What is announced twice is loaded once.")
             raise
     if as_json:
-        print_json({"announced": sent})
+        print_json({"announced": sent, "stopped": stopping.asked})
     else:
         console().print(f"{sent} objects announced to {printable(queue_url)}", markup=False)
+    if stopping.asked:
+        error_console().print(
+            "Stopped before all were listed. Run the same command again to announce the others; what is announced "
+            "twice is loaded once."
+        )
+        raise click.exceptions.Exit(stopping.exit_code)
 
 
 def _load(
@@ -142,44 +150,32 @@ def _load(
 ) -> None:
     listed = list(refs)
     assembly = assemble(settings, fetch=files.fetch if files else None)
-    with progress(quiet=as_json) as bars, _stopping() as stop:
+    with progress(quiet=as_json) as bars, Stopping() as stopping:
         task = bars.add_task("Loading", total=len(listed))
 
         def on_report(_ref: ObjectRef, _report: ObjectReport | None) -> None:
             bars.advance(task)
 
-        result = load_all(assembly.loader, listed, workers=workers, on_report=on_report, stop=stop)
+        result = load_all(assembly.loader, listed, workers=workers, on_report=on_report, stop=stopping.event)
     if files:
         result.failed += files.unreadable
     if as_json:
+        parked = [{"object": printable(ref.uri), "reason": reason} for ref, reason in result.parked]
         print_json(
             {
                 **result.totals.as_dict(),
                 **_failed(result.failed),
+                "parked_objects": parked,
+                "not_tried": result.not_tried,
                 "passed_over": _passed_over(files) if files else 0,
             }
         )
     else:
-        _print_result(result)
-    if result.failed:
+        _print_result(result, len(listed))
+    if result.not_tried:
+        raise click.exceptions.Exit(stopping.exit_code)
+    if result.failed or result.parked:
         raise click.exceptions.Exit(1)
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into an orderly end."""
-    stop = threading.Event()
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        error_console().print("Finishing what is in work …")
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)
 
 
 def _passed_over(files: LocalFiles) -> int:
@@ -191,17 +187,26 @@ def _failed(failed: Iterable[tuple[ObjectRef, SiemError]]) -> dict[str, object]:
     return {"failed": listed}
 
 
-def _print_result(result: BackfillResult) -> None:
+def _print_result(result: BackfillResult, asked_for: int) -> None:
     totals = result.totals
     console().print(account_table(totals))
     if totals.counts.dead_lettered:
         console().print("\nWhere the dead letters came from: siem load replay --dry-run")
+    _say_each(f"parked: {ref.uri}: {reason}" for ref, reason in result.parked)
     _say_each(f"not loaded: {ref.uri}: {error.message}" for ref, error in result.failed)
+    if result.not_tried:
+        error_console().print(
+            f"Stopped: {result.not_tried} of {asked_for} objects were not tried. Run the same command again to go on; "
+            "what is loaded already counts as duplicates."
+        )
 
 
 def _say_each(lines: Iterable[str]) -> None:
-    for line in lines:
+    listed: Sequence[str] = list(lines)
+    for line in listed[:_SHOWN]:
         error_console().print(printable(line), markup=False)
+    if len(listed) > _SHOWN:
+        error_console().print(f"… and {len(listed) - _SHOWN} more: --json names all of them")
 
 
 def account_table(totals: Totals) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -21,6 +22,8 @@ from loader.ingest.queue_errors import queue_error
 from loader.ingest.report import ObjectReport, Totals
 from loader.source.objects import ObjectRef
 
+log = logging.getLogger(__name__)
+
 _SQS_BATCH = 10
 #: Objects in one group, and their bytes as stored.
 _GROUP = 16
@@ -29,23 +32,29 @@ _GROUP_BYTES = 2**20
 
 @dataclass(slots=True)
 class BackfillResult:
-    """The accounts, and the objects that could not be loaded now: run the same backfill again for them."""
+    """The accounts of a backfill, and what is not loaded: run the same backfill again for it."""
 
     totals: Totals = field(default_factory=Totals)
+    #: Objects that could not be loaded now.
     failed: list[tuple[ObjectRef, SiemError]] = field(default_factory=list)
+    #: Objects that wait for a person as dead letters, by reason.
+    parked: list[tuple[ObjectRef, str]] = field(default_factory=list)
+    #: Objects that were not begun, because it was told to stop.
+    not_tried: int = 0
 
 
 def load_all(
     loader: ObjectLoader,
-    refs: Iterable[ObjectRef],
+    refs: Sequence[ObjectRef],
     *,
     workers: int,
     on_report: Callable[[ObjectRef, ObjectReport | None], None] = lambda _ref, _report: None,
     stop: threading.Event | None = None,
 ) -> BackfillResult:
-    """Load ``refs`` with ``workers`` threads, a bounded number ahead of the listing.
+    """Load ``refs`` with ``workers`` threads, a bounded number ahead of what is done.
 
-    One object's failure does not end the others; it is in ``failed``. ``stop`` ends after what is in work.
+    One object's failure, even by a defect of ours, does not end the others; it is in ``failed``. ``stop`` ends after
+    what is in work; what was not begun then is counted.
     """
     taken = _Taken(on_report)
     waiting: dict[Future[list[Outcome]], list[ObjectRef]] = {}
@@ -56,7 +65,9 @@ def load_all(
     def collect(most: int) -> None:
         while len(waiting) > most:
             for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                for ref, outcome in zip(waiting.pop(done), done.result(), strict=True):
+                group, error = waiting.pop(done), done.exception()
+                outcomes = done.result() if error is None else [error] * len(group)
+                for ref, outcome in zip(group, outcomes, strict=True):
                     taken.take(ref, outcome)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="backfill") as pool:
@@ -67,7 +78,9 @@ def load_all(
             waiting[pool.submit(loader.load_together, arrivals, Allowance(may_begin=go_on))] = group
             collect(workers * 2 - 1)
         collect(0)
-    return taken.result
+    result = taken.result
+    result.not_tried = len(refs) - result.totals.objects - len(result.failed)
+    return result
 
 
 class _Taken:
@@ -77,16 +90,21 @@ class _Taken:
         self.result = BackfillResult()
         self._on_report = on_report
 
-    def take(self, ref: ObjectRef, outcome: Outcome) -> None:
-        """Count what became of an object. Raises what no object is to blame for."""
+    def take(self, ref: ObjectRef, outcome: Outcome | BaseException) -> None:
+        """Count what became of an object."""
+        if outcome is None:
+            return
         if isinstance(outcome, ObjectReport):
             self.result.totals.add(outcome)
+            if outcome.outcome == "parked":
+                self.result.parked.append((ref, outcome.reason or "unknown"))
             self._on_report(ref, outcome)
-        elif isinstance(outcome, SiemError):
-            self.result.failed.append((ref, outcome))
-            self._on_report(ref, None)
-        elif outcome is not None:
-            raise outcome
+            return
+        if not isinstance(outcome, SiemError):
+            log.error("an object is not loaded for a defect of the loader", extra={"uri": ref.uri}, exc_info=outcome)
+            outcome = SiemError(f"a defect of the loader, please report it: {type(outcome).__name__}: {outcome}")
+        self.result.failed.append((ref, outcome))
+        self._on_report(ref, None)
 
     def has_a_name(self, ref: ObjectRef) -> bool:
         """Tell whether a key can be written into the ledger: a local file may have a name that is no Unicode text."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +19,18 @@ import pytest
 from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
 
+from loader.cli import backfill
 from loader.cli.main import main
 from loader.local.aws import CREDENTIALS
+from loader.source.files import LocalFiles
+from loader.source.objects import ObjectRef
 from tests.unit.logtypes.samples import dump, record
 
 pytestmark = pytest.mark.integration
 
 Run = Callable[..., Result]
 SIEM = str(Path(sys.executable).with_name("siem"))
+TRAIL = "AWSLogs/123456789012/CloudTrail{kind}/us-east-1/2026/11/01/{name}.json.gz"
 SOON_S = 60
 
 
@@ -59,6 +67,13 @@ def shell(templates: OpenSearch, environment: dict[str, str]) -> Callable[[str],
         )
 
     return run
+
+
+@pytest.fixture
+def bucket(aws: Any) -> str:
+    name = f"backfill-{uuid.uuid4().hex[:12]}"
+    aws.s3.create_bucket(Bucket=name)
+    return name
 
 
 def log_file(*numbers: object) -> bytes:
@@ -152,3 +167,159 @@ def test_what_cannot_be_looked_at_in_a_folder_is_not_loaded(siem: Run, tmp_path:
         told = as_json(siem("backfill", str(tmp_path), *words), code=1)
         assert [entry["object"] for entry in told["failed"]] == [f"s3://local/{tmp_path}/loop.json"]
     assert "loop.json" in siem("backfill", str(tmp_path), "--dry-run").stderr
+
+
+# --- what is not loaded ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_parked_is_listed_and_ends_with_exit_code_1(siem: Run, aws: Any, bucket: str) -> None:
+    for name in ("a", "b", "c"):
+        aws.s3.put_object(Bucket=bucket, Key=f"{name}.json.gz", Body=log_file(name))
+    resource = f"arn:aws:s3:::{bucket}/b*"
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": resource}
+    policy = {"Version": "2012-10-17", "Statement": [deny]}
+    aws.s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    loaded = as_json(siem("backfill", f"s3://{bucket}", "--all", "--json"), code=1)
+    assert (loaded["indexed"], loaded["parked"], loaded["failed"]) == (2, {"forbidden": 1}, [])
+    assert loaded["parked_objects"] == [{"object": f"s3://{bucket}/b.json.gz", "reason": "forbidden"}]
+    result = siem("backfill", f"s3://{bucket}", "--all")
+    assert result.exit_code == 1
+    assert f"parked: s3://{bucket}/b.json.gz: forbidden" in result.stderr.replace("\n", "")
+    aws.s3.delete_bucket_policy(Bucket=bucket)
+    again = as_json(siem("backfill", f"s3://{bucket}", "--all", "--json"))
+    assert (again["parked_objects"], again["not_tried"]) == ([], 0)
+
+
+def test_a_file_that_cannot_be_read_is_parked_and_told(siem: Run) -> None:
+    """/proc/self/mem is a file that not even root reads from its beginning."""
+    loaded = as_json(siem("backfill", "/proc/self/mem", "--json"), code=1)
+    assert [entry["reason"] for entry in loaded["parked_objects"]] == ["forbidden"]
+
+
+def test_a_long_list_of_what_is_not_loaded_is_cut(siem: Run, tmp_path: Path) -> None:
+    for number in range(25):
+        (tmp_path / f"{number:02d}.json").symlink_to(f"{number:02d}.json")
+    result = siem("backfill", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stderr.count("not loaded: ") == 20
+    assert "and 5 more" in result.stderr
+    assert len(as_json(siem("backfill", str(tmp_path), "--json"), code=1)["failed"]) == 25
+
+
+def test_aggregated_events_are_skipped_by_a_backfill_and_by_a_worker(siem: Run, aws: Any, bucket: str) -> None:
+    aggregated = {
+        "eventVersion": "1.0",
+        "accountId": "123456789012",
+        "eventId": "1",
+        "eventCategory": "Aggregated",
+        "eventType": "AwsAggregatedEvent",
+        "timeWindow": {"windowStart": "2026-11-01T10:00:00Z", "windowEnd": "2026-11-01T10:05:00Z"},
+    }
+    body = gzip.compress(dump({"Records": [aggregated]}))
+    aws.s3.put_object(Bucket=bucket, Key=TRAIL.format(kind="-Aggregated", name="x"), Body=body)
+    aws.s3.put_object(Bucket=bucket, Key=TRAIL.format(kind="", name="x"), Body=log_file(1))
+    days = ("--from", "2026-11-01")
+    loaded = as_json(siem("backfill", f"s3://{bucket}", *days, "--json"))
+    url = aws.sqs.create_queue(QueueName=bucket)["QueueUrl"]
+    told = as_json(siem("backfill", f"s3://{bucket}", *days, "--queue", url, "--json"))
+    assert told == {"announced": 2, "stopped": False}
+    worked = as_json(siem("worker", "--drain", "--queue", url, "--log-level", "ERROR"))
+    for totals in (loaded, worked):
+        assert (totals["records"], totals["dead_lettered"], totals["skipped"]) == (1, 0, {"aggregated": 1})
+    assert (loaded["indexed"], worked["duplicates"]) == (1, 1)
+    (entry,) = as_json(siem("find", "CloudTrail-Aggregated", "--json"))["objects"]
+    assert (entry["outcome"], entry["reason"]) == ("skipped", "aggregated")
+
+
+# --- stopping -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_backfill_that_is_stopped_says_what_it_has_not_tried_and_goes_on_later(
+    siem: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    for name in range(200):
+        (tmp_path / f"{name:03d}.json.gz").write_bytes(log_file(name))
+    fetch, asked = LocalFiles.fetch, []
+
+    def interrupted(files: LocalFiles, ref: ObjectRef) -> Iterator[bytes]:
+        asked.append(ref)
+        if len(asked) == 20:
+            os.kill(os.getpid(), number)
+            time.sleep(0.5)
+        return fetch(files, ref)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFiles, "fetch", interrupted)
+        stopped = as_json(siem("backfill", str(tmp_path), "--json"), code=code)
+        assert stopped["objects"] > 0
+        assert stopped["not_tried"] == 200 - stopped["objects"] > 0
+        assert (stopped["failed"], stopped["balanced"]) == ([], True)
+        asked.clear()
+        result = siem("backfill", str(tmp_path))
+        assert result.exit_code == code
+        assert "of 200 objects were not tried. Run the same command again to go on" in result.stderr.replace("\n", " ")
+    again = as_json(siem("backfill", str(tmp_path), "--json"))
+    assert (again["objects"], again["not_tried"], again["indexed"] + again["duplicates"]) == (200, 0, 200)
+
+
+def test_a_signal_behind_the_last_object_changes_nothing(
+    siem: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.json.gz").write_bytes(log_file(1))
+    fetch = LocalFiles.fetch
+
+    def interrupted(files: LocalFiles, ref: ObjectRef) -> Iterator[bytes]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return fetch(files, ref)
+
+    monkeypatch.setattr(LocalFiles, "fetch", interrupted)
+    assert as_json(siem("backfill", str(tmp_path), "--json"))["not_tried"] == 0
+
+
+def test_announcing_is_stopped_between_two_requests(
+    siem: Run, aws: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        aws.s3.put_object(Bucket=bucket, Key=f"{number:02d}.json", Body=b"{}")
+    url = aws.sqs.create_queue(QueueName=bucket)["QueueUrl"]
+    listed = backfill.list_remote
+
+    def interrupted(*asked: Any) -> Iterator[ObjectRef]:
+        for number, ref in enumerate(listed(*asked)):
+            if number == 15:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield ref
+
+    monkeypatch.setattr(backfill, "list_remote", interrupted)
+    result = siem("backfill", f"s3://{bucket}", "--all", "--queue", url, "--json")
+    assert as_json(result, code=130) == {"announced": 20, "stopped": True}
+    assert "Run the same command again" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait(environment: dict[str, str], tmp_path: Path, number: signal.Signals) -> None:
+    """The cluster is a stand-in that takes a request and never answers: no real node does so on demand."""
+    (tmp_path / "a.json.gz").write_bytes(log_file(1))
+    with socket.create_server(("127.0.0.1", 0)) as cluster:
+        cluster.settimeout(SOON_S)
+        url = f"http://127.0.0.1:{cluster.getsockname()[1]}"
+        process = subprocess.Popen(
+            [SIEM, "load", "backfill", str(tmp_path)],
+            env={**environment, "SIEM_CLUSTER_URL": url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            asking, _ = cluster.accept()
+            assert process.stderr is not None
+            process.send_signal(number)
+            assert "Stopping" in process.stderr.readline()
+            time.sleep(0.5)
+            assert process.poll() is None, "what is in work is waited for"
+            process.send_signal(number)
+            assert process.wait(SOON_S) == -number
+            asking.close()
+        finally:
+            process.kill()
+            process.communicate()

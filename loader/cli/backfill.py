@@ -72,6 +72,8 @@ def backfill_command(
       zcat *.json.gz | siem load backfill -
     """
     configure_logging("ERROR")
+    if queue_url and workers:
+        raise click.UsageError("Not with --queue: --workers. Those who load are the workers of the queue.")
     asked = read_targets(
         targets,
         first=first.date() if first else None,

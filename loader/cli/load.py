@@ -55,9 +55,9 @@ def worker_command(
 ) -> None:
     """Consume S3 notifications from a queue until stopped.
 
-    SIGTERM and Ctrl-C finish what is in work first, and give back what takes longer than the grace. Logs are JSON
-    lines on standard error; the accounts are one JSON object on standard output at the end. Any number of workers may
-    share a queue.
+    SIGTERM and Ctrl-C finish what is in work first, and give back what takes longer than the grace; another Ctrl-C does
+    not wait. Logs are JSON lines on standard error; the accounts are one JSON object on standard output at the end. Any
+    number of workers may share a queue.
     """
     configure_logging(log_level)
     settings = settings_for_cluster()
@@ -74,6 +74,8 @@ def worker_command(
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stop()
+        # Again, from a keyboard: without waiting. What was in work comes again when its time out of sight is over.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

@@ -297,16 +297,24 @@ def test_announcing_is_stopped_between_two_requests(
     assert "Run the same command again" in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_does_not_wait(environment: dict[str, str], tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("command", "number"), [("backfill", signal.SIGINT), ("backfill", signal.SIGTERM), ("worker", signal.SIGINT)]
+)
+def test_a_second_signal_does_not_wait(
+    environment: dict[str, str], aws: Any, bucket: str, command: str, number: signal.Signals
+) -> None:
     """The cluster is a stand-in that takes a request and never answers: no real node does so on demand."""
-    (tmp_path / "a.json.gz").write_bytes(log_file(1))
+    aws.s3.put_object(Bucket=bucket, Key="a.json.gz", Body=log_file(1))
+    url = aws.sqs.create_queue(QueueName=bucket)["QueueUrl"]
+    event = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
+    event["s3"] = {"bucket": {"name": bucket}, "object": {"key": "a.json.gz"}}
+    aws.sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"Records": [event]}))
+    words = {"backfill": [f"s3://{bucket}", "--all"], "worker": ["--queue", url, "--log-level", "ERROR"]}[command]
     with socket.create_server(("127.0.0.1", 0)) as cluster:
         cluster.settimeout(SOON_S)
-        url = f"http://127.0.0.1:{cluster.getsockname()[1]}"
         process = subprocess.Popen(
-            [SIEM, "load", "backfill", str(tmp_path)],
-            env={**environment, "SIEM_CLUSTER_URL": url},
+            [SIEM, "load", command, *words],
+            env={**environment, "SIEM_CLUSTER_URL": f"http://127.0.0.1:{cluster.getsockname()[1]}"},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -314,7 +322,8 @@ def test_a_second_signal_does_not_wait(environment: dict[str, str], tmp_path: Pa
             asking, _ = cluster.accept()
             assert process.stderr is not None
             process.send_signal(number)
-            assert "Stopping" in process.stderr.readline()
+            if command == "backfill":
+                assert "Stopping" in process.stderr.readline()
             time.sleep(0.5)
             assert process.poll() is None, "what is in work is waited for"
             process.send_signal(number)

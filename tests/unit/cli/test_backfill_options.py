@@ -28,6 +28,7 @@ from loader.source.listing import Range
         ("- --region us-east-1", "Only for S3: --region."),
         (". --all", "Only for S3: --all."),
         (". --queue https://sqs/q", "local files cannot be announced"),
+        ("s3://b --all --queue https://sqs/q --workers 4", "Not with --queue: --workers."),
         ("s3://b .", "not both"),
         ("s3://b", "Say which days"),
         ("s3://b --to 2026-11-01", "Say which days"),

@@ -46,3 +46,9 @@ def test_aws_settings_that_cannot_be_are_no_defect_whoever_notices_them(tmp_path
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, "Defect" in done.stderr, "nope" in done.stderr) == (2, False, True), done.stderr
     assert "next" in done.stderr
+
+
+def test_a_closed_standard_input_is_no_defect(tmp_path: Path) -> None:
+    line = f"{sys.executable} -c '{RUN}' normalise - <&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, "Standard input is closed" in done.stderr) == (2, True), done.stderr

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date
 
 import click
 
 from loader.cli.backfill_targets import Asked, list_local, list_remote, read_targets
 from loader.cli.output import console, error_console, print_json, printable, progress, table
-from loader.cli.parameters import AccountId, RegionName, Something
+from loader.cli.parameters import AccountId, Day, RegionName, Something
 from loader.cli.settings import settings_for_cluster
 from loader.cli.stopping import Stopping
 from loader.config import Settings
@@ -23,15 +23,14 @@ from loader.source.files import LocalFiles
 from loader.source.objects import ObjectRef
 from loader.telemetry import configure_logging
 
-_DAY = click.DateTime(["%Y-%m-%d"])
 #: Objects that are named one by one; all of them are in what --json prints.
 _SHOWN = 20
 
 
 @click.command("backfill")
 @click.argument("targets", nargs=-1, required=True, type=Something())
-@click.option("--from", "first", type=_DAY, help="First day of delivery, YYYY-MM-DD (S3).")
-@click.option("--to", "last", type=_DAY, help="Last day of delivery, inclusive (S3).  [default: the first day]")
+@click.option("--from", "first", type=Day(), help="First day of delivery, YYYY-MM-DD (S3).")
+@click.option("--to", "last", type=Day(), help="Last day of delivery, inclusive (S3).  [default: the first day]")
 @click.option("--account", "accounts", multiple=True, type=AccountId(), help="Only this account (S3; repeatable).")
 @click.option("--region", "regions", multiple=True, type=RegionName(), help="Only this Region (S3; repeatable).")
 @click.option("--all", "everything", is_flag=True, help="Every object below the prefix, whatever its key (S3).")
@@ -46,8 +45,8 @@ _SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="Print the accounts as one JSON object.")
 def backfill_command(
     targets: tuple[str, ...],
-    first: datetime | None,
-    last: datetime | None,
+    first: date | None,
+    last: date | None,
     accounts: tuple[str, ...],
     regions: tuple[str, ...],
     everything: bool,
@@ -76,8 +75,8 @@ def backfill_command(
         raise click.UsageError("Not with --queue: --workers. Those who load are the workers of the queue.")
     asked = read_targets(
         targets,
-        first=first.date() if first else None,
-        last=last.date() if last else None,
+        first=first,
+        last=last,
         accounts=accounts,
         regions=regions,
         everything=everything,
@@ -150,8 +149,8 @@ def _announce(settings: Settings, queue_url: str, refs: Iterator[ObjectRef], *, 
 def _load(
     settings: Settings, refs: Iterator[ObjectRef], files: LocalFiles | None, workers: int, *, as_json: bool
 ) -> None:
-    listed = list(refs)
     assembly = assemble(settings, fetch=files.fetch if files else None)
+    listed = list(refs)
     with progress(quiet=as_json) as bars, Stopping() as stopping:
         task = bars.add_task("Loading", total=len(listed))
 

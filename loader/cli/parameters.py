@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 
 import click
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _ACCOUNT = re.compile(r"\d{12}")
 #: ``us-gov-west-1``, ``eusc-de-east-1``: https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html
 _REGION = re.compile(r"[a-z]{2,6}(-[a-z]+)+-\d{1,2}")
@@ -34,6 +36,22 @@ class AccountId(click.ParamType[str]):
         if not _ACCOUNT.fullmatch(digits):
             self.fail(f"{value!r} is no account: it has twelve digits.", param, ctx)
         return digits
+
+
+class Day(click.ParamType[date]):
+    """A day, YYYY-MM-DD."""
+
+    name = "day"
+
+    def convert(self, value: str | date, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Return the day."""
+        if isinstance(value, date):
+            return value
+        try:
+            # Later releases of Python read other forms as well.
+            return date.fromisoformat(value if _DAY.fullmatch(value) else "")
+        except ValueError:
+            self.fail(f"{value!r} is no day such as 2026-11-01.", param, ctx)
 
 
 class RegionName(click.ParamType[str]):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from loader.cli.backfill_targets import Asked, read_targets
 from loader.cli.main import main
-from loader.cli.parameters import AccountId, RegionName, Something
+from loader.cli.parameters import AccountId, Day, RegionName, Something
 from loader.source.listing import Range
 
 
@@ -33,7 +33,9 @@ from loader.source.listing import Range
         ("s3://b", "Say which days"),
         ("s3://b --to 2026-11-01", "Say which days"),
         ("s3://b --from 2026-11-07 --to 2026-11-01", "--to 2026-11-01 is before --from 2026-11-07"),
-        ("s3://b --from 2026-11-31", "does not match"),
+        ("s3://b --from 2026-11-31", "'2026-11-31' is no day such as 2026-11-01"),
+        ("s3://b --from yesterday", "no day"),
+        ("s3://b --from 20261101", "no day"),
         ("s3://b --from 2026-11-01 --account 12", "'12' is no account: it has twelve digits"),
         ("s3://b --from 2026-11-01 --account prod", "no account"),
         ("s3://b --from 2026-11-01 --region useast1", "'useast1' is no Region"),
@@ -102,6 +104,7 @@ def test_a_file_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("kind", "given", "expected"),
     [
+        (Day(), "2026-11-01", date(2026, 11, 1)),
         (AccountId(), "123456789012", "123456789012"),
         (AccountId(), "1234-5678-9012", "123456789012"),
         (RegionName(), "EU-Central-1", "eu-central-1"),
@@ -112,5 +115,5 @@ def test_a_file_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.Monke
         (Something(), " a", " a"),
     ],
 )
-def test_values_are_taken_as_people_have_them(kind: click.ParamType[str], given: str, expected: str) -> None:
+def test_values_are_taken_as_people_have_them(kind: click.ParamType[object], given: str, expected: object) -> None:
     assert kind.convert(given, None, None) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import date
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_what_stands_behind_the_bucket_is_the_prefix(prefix: str) -> None:
 
 
 def test_announced_objects_are_read_back_as_they_are(aws: Any, bucket: str) -> None:
-    url = aws.sqs.create_queue(QueueName="listing")["QueueUrl"]
+    url = aws.sqs.create_queue(QueueName=f"listing-{uuid.uuid4().hex[:12]}")["QueueUrl"]
     refs = [ref for ref in list_prefix(aws.s3, "s3://listing/trail/") if "eu-west-1/2026/11/03" in ref.key]
     odd = "a b+c%20ü.json.gz"
     aws.s3.put_object(Bucket="listing", Key=odd, Body=b"x")

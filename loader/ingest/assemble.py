@@ -99,7 +99,7 @@ def assemble(
         fetch=fetch or s3_fetch(aws_client(settings, "s3")),
         writer=writer,
         dead_letters=dead_letters,
-        ledger=Ledger(cluster),
+        ledger=Ledger(cluster, clock=clock),
         sessions=SessionKeeper(SessionWriter(writer), dead_letters),
         known=KnownRecords(Lookup(cluster, clock=clock)),
         clock=clock,

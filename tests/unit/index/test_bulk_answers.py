@@ -122,7 +122,7 @@ def test_a_dead_letter_is_not_written_before_the_cluster_says_so(proxy: Proxy, s
 def test_the_ledger_takes_no_page_for_a_yes(proxy: Proxy, strange: Any) -> None:
     proxy.answers = [strange]
     with pytest.raises(ClusterError):
-        Ledger(proxy.client).write([(ObjectRef("b", "k"), {"outcome": "loaded"})])
+        Ledger(proxy.client, clock=SystemClock()).write([(ObjectRef("b", "k"), {"outcome": "loaded"})])
 
 
 def test_a_document_says_its_index_only_if_it_is_not_that_of_the_request() -> None:

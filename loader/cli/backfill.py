@@ -16,9 +16,7 @@ import click
 from loader.cli.output import console, error_console, print_json, printable, progress, table
 from loader.cli.settings import settings_for_cluster
 from loader.errors import ConfigError
-from loader.index.bulk import BulkWriter
 from loader.index.client import make_client
-from loader.index.gate import IndexGate
 from loader.index.ledger import find_objects
 from loader.index.parked import read_letters, waiting_letters
 from loader.ingest.assemble import assemble, aws_client, message_handler
@@ -232,19 +230,8 @@ def replay_command(reasons: tuple[str, ...], dry_run: bool, as_json: bool) -> No
             ]
             console().print(table("Dead letters", ["reason", "waiting", "newest", "message"], rows, right=[1]))
         return
-    gate = IndexGate(
-        assembly.cluster,
-        clock=assembly.clock,
-        per_hour=settings.new_indices_per_hour,
-        keep_days=settings.delete_days,
-    )
-    replayer = Replayer(
-        assembly.cluster,
-        assembly.loader,
-        BulkWriter(assembly.cluster, clock=assembly.clock, gate=gate),
-        message_handler(assembly, queue="replay"),
-        clock=assembly.clock,
-    )
+    handler = message_handler(assembly, queue="replay")
+    replayer = Replayer(assembly.cluster, assembly.loader, handler, clock=assembly.clock)
     with progress(quiet=as_json) as bars:
         task = bars.add_task("Replaying", total=sum(waiting.values()))
         result = replayer.replay(read_letters(assembly.cluster, reasons=reasons), lambda: bars.advance(task))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -171,14 +172,29 @@ def find_objects(client: OpenSearch, text: str, *, limit: int = 20) -> list[dict
     return [hit["_source"] for hit in _search(client, body)["hits"]["hits"]]
 
 
-def parked_objects(client: OpenSearch, *, limit: int = 20) -> list[dict[str, Any]]:
-    """Return the entries of objects that wait for a person (archived, forbidden, missing …), newest first.
+@dataclass(frozen=True, slots=True)
+class ParkedObjects:
+    """Objects that wait for a person for one reason: how many, and the entries of the newest."""
+
+    count: int
+    newest: list[dict[str, Any]]
+
+
+def parked_objects(client: OpenSearch, *, newest: int = 5) -> dict[str, ParkedObjects]:
+    """Return the objects that wait for a person (archived, forbidden, missing …) by reason, so many of each.
 
     Raises:
         ClusterError: the ledger cannot be read.
     """
-    body = {"size": limit, "query": {"term": {"outcome": "parked"}}, "sort": [{"@timestamp": "desc"}]}
-    return [hit["_source"] for hit in _search(client, body)["hits"]["hits"]]
+    hits = {"size": newest, "sort": [{"@timestamp": "desc"}]}
+    reasons = {"terms": {"field": "reason", "size": 100}, "aggs": {"newest": {"top_hits": hits}}}
+    answer = _search(client, {"size": 0, "query": {"term": {"outcome": "parked"}}, "aggs": {"reasons": reasons}})
+    return {
+        bucket["key"]: ParkedObjects(
+            int(bucket["doc_count"]), [hit["_source"] for hit in bucket["newest"]["hits"]["hits"]]
+        )
+        for bucket in answer.get("aggregations", {}).get("reasons", {}).get("buckets", [])
+    }
 
 
 def _search(client: OpenSearch, body: dict[str, Any]) -> dict[str, Any]:

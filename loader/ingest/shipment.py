@@ -43,7 +43,10 @@ _LETTERS_AN_OBJECT: Final = 10_000
 
 
 class Shipment:
-    """Takes the records of one object after the other. For one thread, and for one group of objects."""
+    """Takes the records of one object after the other. For one thread, and for one group of objects.
+
+    Without ``dead_letters``, letters stay with their objects: they are there already.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class Shipment:
         writer: BulkWriter,
         known: KnownRecords,
         sessions: SessionKeeper,
-        dead_letters: DeadLetterOffice,
+        dead_letters: DeadLetterOffice | None,
         hinter: Hinter,
         drop: Drop,
         bulk_max_bytes: int,
@@ -252,7 +255,7 @@ class Shipment:
     def _park_letters(self) -> None:
         works = [work for work in self._lettered if work.error is None and work.letters]
         self._lettered, self._letters_size = {}, 0
-        if not works:
+        if not works or self._dead_letters is None:
             return
         try:
             self._dead_letters.write([letter for work in works for letter in work.letters])

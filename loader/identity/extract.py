@@ -65,7 +65,8 @@ def edges(record: Record | bytes) -> list[Edge]:
     if not isinstance(source, str) or not isinstance(name, str):
         return []
     read = _READERS.get((source.partition(".")[0], name))
-    if read is None:
+    # What was handed out is in the response; a call that failed has none.
+    if read is None or not isinstance(record.get("responseElements"), Mapping):
         return []
     found = read(record, identity(record))
     return [] if found is None else [_edge(record, name, *found)]

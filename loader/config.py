@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     )
     cluster_ca_file: Path | None = Field(None, description="PEM file of the certificate authority to trust")
     cluster_verify_tls: bool = Field(True, description="verify the cluster's certificate")
-    cluster_timeout_s: float = Field(60.0, gt=0, description="seconds before a request counts as failed")
+    cluster_timeout_s: float = Field(60.0, gt=0, le=3600, description="seconds before a request counts as failed")
 
     # --- AWS ---------------------------------------------------------------------------------------------------
     aws_region: str | None = Field(None, description="region; else AWS_REGION or the profile's")

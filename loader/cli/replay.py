@@ -16,8 +16,6 @@ from loader.cli.settings import settings_for_cluster
 from loader.cli.stopping import Stopping
 from loader.clock import rfc3339
 from loader.errors import ClusterError, ConfigError
-from loader.index.bulk import BulkWriter
-from loader.index.gate import IndexGate
 from loader.index.ledger import find_objects
 from loader.index.parked import PATTERN, ParkedLetter, Waiting, mark_replayed, read_letters, waiting_letters
 from loader.ingest.assemble import Assembly, assemble, aws_client, message_handler
@@ -61,19 +59,8 @@ def replay_command(reasons: tuple[str, ...], dry_run: bool, as_json: bool) -> No
         elif waiting:
             _print_waiting(waiting, found)
         return
-    gate = IndexGate(
-        assembly.cluster,
-        clock=assembly.clock,
-        per_hour=settings.new_indices_per_hour,
-        keep_days=settings.delete_days,
-    )
-    replayer = Replayer(
-        assembly.cluster,
-        assembly.loader,
-        BulkWriter(assembly.cluster, clock=assembly.clock, gate=gate),
-        message_handler(assembly, queue="replay"),
-        clock=assembly.clock,
-    )
+    handler = message_handler(assembly, queue="replay")
+    replayer = Replayer(assembly.cluster, assembly.loader, handler, clock=assembly.clock)
     files = _Files(assembly)
     with progress(quiet=as_json) as bars, Stopping() as stopping:
         task = bars.add_task("Replaying", total=sum(waiting.values()))
@@ -139,8 +126,8 @@ def _noting(fetch: Fetch, troubles: Counter[str]) -> Fetch:
 
 
 class _Files:
-    """Letters of whole files of this machine. There is no bucket to ask for them, and whoever puts a message into a
-    queue must not have a file read here: they are done once a backfill has loaded the file.
+    """Letters for which only a file of this machine could be read again. There is no bucket to ask for it, and whoever
+    puts a message into a queue must not have a file read here: they are done once a backfill has loaded the file.
     """
 
     def __init__(self, assembly: Assembly) -> None:
@@ -151,9 +138,10 @@ class _Files:
         """Deal with the letters of files, and yield the others."""
         for parked in letters:
             letter = parked.letter
-            if letter.ref.bucket != LOCAL_BUCKET or letter.record_number or letter.stage == "message":
+            is_whole = letter.record_number == 0
+            if letter.ref.bucket != LOCAL_BUCKET or letter.stage == "message" or not (is_whole or letter.cut):
                 yield parked
-            elif self._is_loaded(letter.ref):
+            elif is_whole and self._is_loaded(letter.ref):
                 mark_replayed(self._assembly.cluster, parked, rfc3339(self._assembly.clock.now()))
                 self.result.done["object"] += 1
             else:

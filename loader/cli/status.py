@@ -16,9 +16,10 @@ from loader.errors import ClusterError, ConfigError
 from loader.health.detection import DetectionHealth
 from loader.health.outbox import OutboxHealth
 from loader.index.client import make_client
-from loader.index.ledger import parked_objects, summary
+from loader.index.ledger import ParkedObjects, parked_objects, summary
 from loader.index.parked import count_letters
 from loader.local.stack import LocalStack, StackStatus
+from loader.source.objects import ObjectRef
 
 
 @click.command("status")
@@ -49,7 +50,7 @@ def command(as_json: bool) -> None:
 class _Holdings:
     ledger: dict[str, Any]
     letters: dict[str, int]
-    parked: list[dict[str, Any]]
+    parked: dict[str, ParkedObjects]
     detection: DetectionHealth
     outbox: OutboxHealth
 
@@ -57,7 +58,8 @@ class _Holdings:
         return {
             "ledger": self.ledger,
             "dead_letters": self.letters,
-            "parked": self.parked,
+            "parked": [entry for waiting in self.parked.values() for entry in waiting.newest],
+            "parked_by_reason": {reason: waiting.count for reason, waiting in self.parked.items()},
             **watch_as_dict(self.detection, self.outbox),
         }
 
@@ -115,9 +117,13 @@ def _print(screen: Console, local: dict[str, object], status: StackStatus, holdi
         screen.print()
         screen.print(table("Dead letters waiting", ["reason", "count"], letters, right=[1]))
     if holdings.parked:
-        parked = [(entry.get("reason"), f"s3://{entry['bucket']}/{entry['key']}") for entry in holdings.parked]
+        parked = [
+            ("" if number else reason, "" if number else waiting.count, ObjectRef(entry["bucket"], entry["key"]).uri)
+            for reason, waiting in holdings.parked.items()
+            for number, entry in enumerate(waiting.newest)
+        ]
         screen.print()
-        screen.print(table("Objects waiting (newest)", ["reason", "object"], parked))
+        screen.print(table("Objects waiting", ["reason", "count", "newest"], parked, right=[1]))
     print_watch(screen, holdings.detection, holdings.outbox)
     if letters or holdings.parked:
         screen.print("\nNext: siem load replay --dry-run")

@@ -39,8 +39,10 @@ _TEXTS: Final = (
 
 
 def index_of(edge: Edge) -> str:
-    """Return the edge's index, by the month of the call: a later load finds the same place."""
-    return f"siem-sessions-{text_of(edge.start)[:7].replace('-', '.')}" if edge.start is not None else _UNDATED
+    """Return the edge's index, by the month of the call if that is believed: a later load finds the same place."""
+    if edge.start is None or edge.misdated:
+        return _UNDATED
+    return f"siem-sessions-{text_of(edge.start)[:7].replace('-', '.')}"
 
 
 def id_of(edge: Edge) -> str:
@@ -97,7 +99,9 @@ def edge_of(source: Mapping[str, Any]) -> Edge:
         start=epoch(source.get("start")),
         end=epoch(source.get("end")),
         end_basis=cast("EndBasis | None", source.get("end_basis")),
-        **{name: source.get(name) for name in _TEXTS if name not in ("event_name", "end_basis")},
+        **cast(
+            "dict[str, Any]", {name: source.get(name) for name in _TEXTS if name not in ("event_name", "end_basis")}
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from loader.identity.model import Edge, EndBasis, Identity, Issued, account_of
-from loader.identity.times import epoch
+from loader.identity.times import LAST, epoch
 
 _EMPTY: Final[Mapping[str, Any]] = {}
 _HOUR: Final = 3600
@@ -65,7 +65,8 @@ def edges(record: Record | bytes) -> list[Edge]:
     if not isinstance(source, str) or not isinstance(name, str):
         return []
     read = _READERS.get((source.partition(".")[0], name))
-    if read is None:
+    # What was handed out is in the response; a call that failed has none.
+    if read is None or not isinstance(record.get("responseElements"), Mapping):
         return []
     found = read(record, identity(record))
     return [] if found is None else [_edge(record, name, *found)]
@@ -143,8 +144,8 @@ def _end(name: str, start: int | None, expiration: int | None, duration: Any) ->
     if start is None:
         return None, None
     if isinstance(duration, int) and 0 < duration <= 36 * _HOUR:
-        return start + duration, "duration"
-    return start + _DEFAULT_DURATION[name], "default"
+        return min(start + duration, LAST), "duration"
+    return min(start + _DEFAULT_DURATION[name], LAST), "default"
 
 
 def _assumed_role(record: Record, caller: Identity) -> tuple[Issued, Identity, Any] | None:

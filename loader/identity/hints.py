@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import astuple
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from loader.identity.actor import actor_fields
-from loader.identity.model import Edge, Identity, Principal, first_principal, named_user
+from loader.identity.model import Edge, Identity, Issued, Principal, first_principal, named_user
 from loader.identity.times import text_of
 from loader.logtypes.model import Who
 
@@ -38,6 +39,8 @@ _Value = TypeVar("_Value")
 #: Types whose records name somebody who is nobody's session.
 _DIRECT: Final = frozenset({"IAMUser", "Root", "FederatedUser", "SAMLUser", "WebIdentityUser"})
 _MAX_STEPS: Final = 32
+#: Letters that the names of one identity may have together: memory is bounded in names, whoever wrote them.
+_LONGEST: Final = 2048
 #: Two callers of what looks like one session: nothing is said of it.
 _CONTESTED: Final = Hint()
 
@@ -116,8 +119,9 @@ class ActorHints:
 
     def learn(self, edge: Edge) -> None:
         """Take note of ``edge``, and of the sessions that waited to hear whose key it is about. Any order will do."""
-        with self._lock:
-            self._learn(edge)
+        if _is_sane(edge.issued) and _is_sane(edge.caller):
+            with self._lock:
+                self._learn(edge)
 
     def _learn(self, edge: Edge) -> None:
         todo = [edge]
@@ -183,6 +187,8 @@ class ActorHints:
         place = (identity_type, principal_id, arn)
         found = self._direct.get(place)
         if found is None:
+            if sum([len(text) for text in (principal_id, arn, *(issuer or ())) if text]) > _LONGEST:
+                return None
             kind, issuer_id, issuer_arn, issuer_name = issuer or (None, None, None, None)
             principal = first_principal(
                 Identity(
@@ -200,6 +206,10 @@ class ActorHints:
             found = _hint_of(principal)
             self._direct.put(place, found)
         return found
+
+
+def _is_sane(said: Identity | Issued) -> bool:
+    return sum([len(text) for text in astuple(said) if isinstance(text, str)]) <= _LONGEST * 2
 
 
 def _hint_of(principal: Principal) -> Hint:

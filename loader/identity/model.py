@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 _ACCOUNT: Final = re.compile(r"\d{12}")
@@ -75,7 +75,8 @@ class Issued:
 class Edge:
     """One record's statement that ``caller`` was given ``issued``. Two accounts may each have a record of one call.
 
-    ``start`` and ``end`` are epoch seconds, ``None`` if the record does not say when it happened.
+    ``start`` and ``end`` are epoch seconds, ``None`` if the record does not say when it happened. ``misdated`` says
+    that the record's time is not believed for the name of an index.
     """
 
     issued: Issued
@@ -90,6 +91,7 @@ class Edge:
     region: str | None = None
     source_address: str | None = None
     source_identity: str | None = None
+    misdated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

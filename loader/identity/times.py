@@ -18,7 +18,8 @@ _MONTHS: Final = {
 }
 #: Numbers from here on are milliseconds: as seconds they would lie after the year 5000.
 _MILLISECONDS_FROM: Final = 10**11
-_LAST: Final = 253402300799  # 9999-12-31T23:59:59Z
+#: 9999-12-31T23:59:59Z: later times are none, for Python as for the cluster.
+LAST: Final = 253402300799
 
 
 def epoch(value: Any) -> int | None:
@@ -31,7 +32,7 @@ def epoch(value: Any) -> int | None:
         return _from_text(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if not 0 <= value <= _LAST * 1000:
+    if not 0 <= value <= LAST * 1000:
         return None
     return int(value / 1000 if value >= _MILLISECONDS_FROM else value)
 

@@ -240,12 +240,13 @@ class BulkWriter:
         status = error.status_code if isinstance(error.status_code, int) else 0
         info = error.info if isinstance(error.info, dict) else {}
         kind, reason = error_of(info.get("error", error.error))
+        if kind == "unknown":
+            kind = f"status_{status}"
         if status in (400, 413):
-            return self._bisect(items, chosen, verdicts, Verdict(Outcome.REJECTED, kind or f"status_{status}", reason))
+            return self._bisect(items, chosen, verdicts, Verdict(Outcome.REJECTED, kind, reason))
         if of_error(status, kind, reason) is Outcome.RETRY:
-            return chosen, kind or f"status_{status}"
-        where = bulk_path(items[chosen[0]].index)
-        raise HoldError(kind if kind != "unknown" else f"status_{status}", reason, where=where)
+            return chosen, kind
+        raise HoldError(kind, reason, where=bulk_path(items[chosen[0]].index))
 
     def _after_lost_connection(
         self,

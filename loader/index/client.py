@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from opensearchpy import OpenSearch, Transport, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
 from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
 from opensearchpy.exceptions import ConnectionTimeout, SerializationError, TransportError
 from opensearchpy.serializer import JSONSerializer
+from pydantic import SecretStr
 
 from loader.config import Settings
 from loader.errors import ConfigError
@@ -86,6 +88,7 @@ def make_client(settings: Settings, *, pool: int = 8) -> OpenSearch:
             where="SIEM_CLUSTER_URL",
             hint="Set SIEM_CLUSTER_URL, or start a local one with `siem up`.",
         )
+    _check_address(settings.cluster_url)
     options: dict[str, Any] = {
         "hosts": [settings.cluster_url],
         "timeout": settings.cluster_timeout_s,
@@ -113,14 +116,44 @@ def make_client(settings: Settings, *, pool: int = 8) -> OpenSearch:
     ]
     if len(ways) > 1:
         raise ConfigError(f"{' and '.join(ways)} exclude each other", where="environment", hint="Keep one of them.")
+    if settings.cluster_password and not settings.cluster_user:
+        raise ConfigError(
+            "a password is set, and nobody it belongs to", where="SIEM_CLUSTER_PASSWORD", hint="Set SIEM_CLUSTER_USER."
+        )
     if settings.cluster_user:
         password = settings.cluster_password.get_secret_value() if settings.cluster_password else ""
         options["http_auth"] = (settings.cluster_user, password)
     elif settings.cluster_api_key:
-        options["headers"] = {"authorization": f"ApiKey {settings.cluster_api_key.get_secret_value()}"}
+        options["headers"] = {"authorization": f"ApiKey {_header_text(settings.cluster_api_key)}"}
     elif settings.cluster_aws_service:
         options["http_auth"] = _sigv4(settings, settings.cluster_aws_service)
     return OpenSearch(**options)
+
+
+def _check_address(url: str) -> None:
+    """Make sure that ``url`` names a server; it may hold a password, and so is not shown.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(
+            "that is no address of a cluster", where="SIEM_CLUSTER_URL", hint="Like https://search.example.com:9200"
+        )
+
+
+def _header_text(secret: SecretStr) -> str:
+    """Return a secret as a header takes it: a file that it was read from may have ended in a line break."""
+    text = secret.get_secret_value().strip()
+    if not text.isascii() or not text.isprintable():
+        # Not said what it is: the library would, with each request.
+        raise ConfigError("the API key has characters that no header takes", where="SIEM_CLUSTER_API_KEY")
+    return text
 
 
 def _sigv4(settings: Settings, service: str) -> Urllib3AWSV4SignerAuth:

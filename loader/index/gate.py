@@ -1,11 +1,13 @@
 """New indices: how many an hour, and how old they say they are.
 
-Forged or broken event times must not create thousands of indices. And lifecycle managers count from an index's
-creation, so an index of a day gone by is created with that day as its date.
+Forged or broken event times must not create thousands of indices, nor use up what today's events need: indices of these
+days are always admitted. And lifecycle managers count from an index's creation, so an index of a day gone by is created
+with that day as its date.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from datetime import datetime, timedelta, timezone
@@ -27,8 +29,16 @@ class TooManyIndicesError(ClusterError):
     """Writing would create more new indices within an hour than is allowed: the message waits."""
 
 
+#: Days before and after today whose indices are always admitted: no more than these can be asked for.
+_THESE_DAYS = range(-1, 8)
+_MONTH = re.compile(r".*-(\d{4})\.(\d\d)", re.ASCII)
+
+
 class IndexGate:
     """Admits writes to indices that exist, and to at most ``per_hour`` new ones an hour. Safe between threads.
+
+    Those of the last seven days and of tomorrow, of this month and the ones around it, and those without a date are
+    not counted: they are few, whatever somebody writes into records.
 
     An index of events of a day within the last ``keep_days`` is created with the start of that day as its creation
     date. Older ones are dated as they are made: whoever loads them now wants to look at them, and a lifecycle manager
@@ -59,8 +69,12 @@ class IndexGate:
             except TransportError as error:
                 raise ClusterError(f"cannot ask whether the index exists: {error.error}", where=index) from None
             if not exists:
-                self._count_new(index)
+                counts = not self._is_of_these_days(index)
+                if counts:
+                    self._hold_limit(index)
                 self._create(index)
+                if counts:
+                    self._created.append(self._clock.monotonic())
             self._known.add(index)
 
     def forget(self, index: str) -> None:
@@ -68,7 +82,17 @@ class IndexGate:
         with self._lock:
             self._known.discard(index)
 
-    def _count_new(self, index: str) -> None:
+    def _is_of_these_days(self, index: str) -> bool:
+        today, day = self._clock.now().date(), day_of(index)
+        if day is not None:
+            return (today - day).days in _THESE_DAYS
+        month = _MONTH.fullmatch(index)
+        if month is None:
+            return True
+        ago = (today.year - int(month.group(1))) * 12 + today.month - int(month.group(2))
+        return -1 <= ago <= 1
+
+    def _hold_limit(self, index: str) -> None:
         now = self._clock.monotonic()
         while self._created and now - self._created[0] > _HOUR_S:
             self._created.popleft()
@@ -78,7 +102,6 @@ class IndexGate:
                 where=index,
                 hint="For a backfill of many days raise SIEM_NEW_INDICES_PER_HOUR.",
             )
-        self._created.append(now)
 
     def _create(self, index: str) -> None:
         """Create an index of events with its day's date; any other is created by the first write to it."""

@@ -5,31 +5,44 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
+from loader.clock import Clock
 from loader.errors import ClusterError
 from loader.index.bulk import bulk_path
 from loader.index.identifiers import derived_id
 from loader.index.outcomes import error_of, items_of
 from loader.source.objects import ObjectRef
 
-_KEY_DATE = re.compile(r"_(\d{4})(\d{2})\d{2}T\d{4}Z|/(\d{4})/(\d{2})/\d{2}/")
+_KEY_DATE = re.compile(r"_(\d{4})(0[1-9]|1[0-2])\d{2}T\d{4}Z|/(\d{4})/(0[1-9]|1[0-2])/\d{2}/", re.ASCII)
+#: CloudTrail has been there since then.
+_FIRST_YEAR = 2013
 #: What a later load of the same object adds, beside the figures of the load that first succeeded.
 _COUNTS = ("read", "indexed", "duplicates", "dead_lettered", "dropped", "balanced")
 _CONFLICT = 409
 
 
-def ledger_index(ref: ObjectRef) -> str:
-    """Return ``siem-objects-YYYY.MM`` by the date in the object's key: a later load finds the same entry."""
+def ledger_index(ref: ObjectRef, now: datetime) -> str:
+    """Return ``siem-objects-YYYY.MM`` by the date in the object's key: a later load finds the same entry.
+
+    A month before CloudTrail's first year, or one that is yet to come, is ``undated``: whoever names objects must not
+    choose among more indices than there were months.
+    """
     match = _KEY_DATE.search(ref.key)
     if match is None:
-        return "siem-objects-undated"
+        return _UNDATED
     year, month = match.group(1) or match.group(3), match.group(2) or match.group(4)
-    return f"siem-objects-{year}.{month}"
+    to_come = (int(year) - now.year) * 12 + int(month) - now.month
+    return f"siem-objects-{year}.{month}" if int(year) >= _FIRST_YEAR and to_come <= 1 else _UNDATED
+
+
+_UNDATED = "siem-objects-undated"
 
 
 def _id(ref: ObjectRef, reason: object) -> str:
@@ -44,10 +57,11 @@ _Entry = tuple[str, dict[str, Any]]
 
 
 class Ledger:
-    """Writes one entry an object. An entry of a successful load is never overwritten by a later one."""
+    """Writes one entry an object. Only what another object under the same key came to replaces a successful load."""
 
-    def __init__(self, client: OpenSearch) -> None:
+    def __init__(self, client: OpenSearch, *, clock: Clock) -> None:
         self._client = client
+        self._clock = clock
 
     def write(self, entries: Iterable[tuple[ObjectRef, dict[str, Any]]]) -> None:
         """Record that each of these objects was dealt with, in as few requests as there are months.
@@ -56,8 +70,9 @@ class Ledger:
             ClusterError: an entry could not be written.
         """
         by_index: defaultdict[str, list[_Entry]] = defaultdict(list)
+        now = self._clock.now()
         for ref, entry in entries:
-            by_index[ledger_index(ref)].append((_id(ref, entry.get("reason")), entry))
+            by_index[ledger_index(ref, now)].append((_id(ref, entry.get("reason")), entry))
         for index, listed in by_index.items():
             try:
                 known = self._create(index, listed)
@@ -82,7 +97,7 @@ class Ledger:
         for identifier, entry in entries.items():
             known = there.get(identifier, {}).get("_source", {})
             loads = int(known.get("loads", 0)) + 1
-            is_another = known.get("etag") != entry.get("etag") and entry.get("outcome") == "loaded"
+            is_another = known.get("etag") != entry.get("etag")
             if known.get("outcome") != "loaded" or is_another:
                 lines.append(({"index": {"_id": identifier}}, {**entry, "loads": loads}))
                 continue
@@ -157,14 +172,29 @@ def find_objects(client: OpenSearch, text: str, *, limit: int = 20) -> list[dict
     return [hit["_source"] for hit in _search(client, body)["hits"]["hits"]]
 
 
-def parked_objects(client: OpenSearch, *, limit: int = 20) -> list[dict[str, Any]]:
-    """Return the entries of objects that wait for a person (archived, forbidden, missing …), newest first.
+@dataclass(frozen=True, slots=True)
+class ParkedObjects:
+    """Objects that wait for a person for one reason: how many, and the entries of the newest."""
+
+    count: int
+    newest: list[dict[str, Any]]
+
+
+def parked_objects(client: OpenSearch, *, newest: int = 5) -> dict[str, ParkedObjects]:
+    """Return the objects that wait for a person (archived, forbidden, missing …) by reason, so many of each.
 
     Raises:
         ClusterError: the ledger cannot be read.
     """
-    body = {"size": limit, "query": {"term": {"outcome": "parked"}}, "sort": [{"@timestamp": "desc"}]}
-    return [hit["_source"] for hit in _search(client, body)["hits"]["hits"]]
+    hits = {"size": newest, "sort": [{"@timestamp": "desc"}]}
+    reasons = {"terms": {"field": "reason", "size": 100}, "aggs": {"newest": {"top_hits": hits}}}
+    answer = _search(client, {"size": 0, "query": {"term": {"outcome": "parked"}}, "aggs": {"reasons": reasons}})
+    return {
+        bucket["key"]: ParkedObjects(
+            int(bucket["doc_count"]), [hit["_source"] for hit in bucket["newest"]["hits"]["hits"]]
+        )
+        for bucket in answer.get("aggregations", {}).get("reasons", {}).get("buckets", [])
+    }
 
 
 def _search(client: OpenSearch, body: dict[str, Any]) -> dict[str, Any]:

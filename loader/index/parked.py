@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -13,17 +13,16 @@ from opensearchpy.exceptions import TransportError
 
 from loader.clock import Clock, rfc3339
 from loader.errors import ClusterError
-from loader.index.bulk import bulk_path
+from loader.index.bulk import DUPLICATE, INDEXED, BulkWriter, Item, Verdict
 from loader.index.identifiers import derived_id
-from loader.index.outcomes import error_of, items_of
 from loader.source.objects import ObjectRef
 
 PATTERN = "siem-dead-letters-*"
 #: Oldest first, and total: no two letters have the same place, record and sequence number in one index.
 _ORDER = ({"@timestamp": "asc"}, {"_seq_no": "asc"}, {"key": "asc"}, {"record_number": "asc"})
-#: Bytes of dead letters in one request.
-_BATCH_BYTES = 20 * 2**20
 _MESSAGE_CHARS = 2000
+#: What is kept of a letter that is too long for the cluster.
+_SHORTENED_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,17 @@ class DeadLetter:
     index: str | None = None
     #: CloudWatch Logs' id of the event, where the record came through it.
     event_id: str | None = None
+    #: Whether ``raw`` is only the beginning of what was there, or stands for what was not read at all.
+    cut: bool = False
 
     def id(self) -> str:
-        """Return the derived id: the same failure found again is the same dead letter."""
+        """Return the derived id: the same failure found again is the same dead letter.
+
+        An object is another one with another etag; a record is the same wherever it is found.
+        """
         ref = self.ref
-        return derived_id(ref.bucket, ref.key, ref.version_id, self.record_number, self.reason, self.raw)
+        etag = None if self.raw else ref.etag
+        return derived_id(ref.bucket, ref.key, ref.version_id, self.record_number, self.reason, self.raw, etag)
 
     def document(self, now: str) -> dict[str, Any]:
         """Return the document, as ``mappings/index/siem-dead-letters.json`` has it."""
@@ -68,6 +73,7 @@ class DeadLetter:
             "index": self.index,
             "raw": raw,
             "raw_encoding": encoding,
+            "cut": self.cut or None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -75,45 +81,64 @@ class DeadLetter:
 class DeadLetterOffice:
     """Writes dead letters and returns only when they are there."""
 
-    def __init__(self, client: OpenSearch, *, clock: Clock) -> None:
+    def __init__(self, client: OpenSearch, writer: BulkWriter, *, clock: Clock, bulk_max_bytes: int) -> None:
         self._client = client
+        self._writer = writer
         self._clock = clock
+        self._bulk_max_bytes = bulk_max_bytes
 
     def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Write ``letters``.
+        """Write ``letters``. Of one that the cluster does not take for its length, the beginning is kept.
 
         Raises:
             ClusterError: one of them could not be written: whatever they came from must not be acknowledged.
         """
         moment = self._clock.now()
         index, now = f"siem-dead-letters-{moment:%Y.%m}", rfc3339(moment)
-        batch: list[bytes] = []
+        batch: list[tuple[DeadLetter, Item]] = []
         size = 0
         for letter in letters:
-            action = orjson.dumps({"create": {"_id": letter.id()}})
-            line = action + b"\n" + orjson.dumps(letter.document(now)) + b"\n"
-            if batch and size + len(line) > _BATCH_BYTES:
-                self._send(index, batch)
+            item = _item(letter, index, now)
+            if batch and size + len(item.body) > self._bulk_max_bytes:
+                self._send(batch, now)
                 batch, size = [], 0
-            batch.append(line)
-            size += len(line)
+            batch.append((letter, item))
+            size += len(item.body)
         if batch:
-            self._send(index, batch)
+            self._send(batch, now)
 
-    def _send(self, index: str, batch: list[bytes]) -> None:
-        try:
-            answer = self._client.transport.perform_request(
-                "POST", bulk_path(index), headers={"content-type": "application/x-ndjson"}, body=b"".join(batch)
-            )
-        except TransportError as error:
-            raise ClusterError(f"dead letters could not be written: {error.error}", where=index) from None
-        entries = items_of(answer, len(batch))
-        if entries is None:
-            raise ClusterError("the cluster does not say whether the dead letters were written", where=index)
-        for entry in entries:
-            if entry.get("error") and entry.get("status") != 409:
-                kind, reason = error_of(entry["error"])
-                raise ClusterError(f"a dead letter could not be written: {kind}: {reason}", where=index)
+    def _send(self, batch: Sequence[tuple[DeadLetter, Item]], now: str) -> None:
+        known = []
+        for (letter, item), verdict in zip(batch, self._writer.write([item for _, item in batch]), strict=True):
+            if verdict is DUPLICATE:
+                known.append(item)
+            elif verdict is not INDEXED:
+                self._shorten(letter, item, verdict, now)
+        if known:
+            self._revive(known)
+
+    def _shorten(self, letter: DeadLetter, item: Item, refused: Verdict, now: str) -> None:
+        """Write what the cluster takes of a letter that it has refused."""
+        if len(letter.raw) <= _SHORTENED_BYTES:
+            where = f"{item.index}/{item.id}"
+            raise ClusterError(f"a dead letter could not be written: {refused.kind}: {refused.reason}", where=where)
+        short = _item(replace(letter, raw=letter.raw[:_SHORTENED_BYTES], cut=True), item.index, now)
+        short.id = item.id
+        self._send([(replace(letter, raw=b""), short)], now)
+
+    def _revive(self, known: Sequence[Item]) -> None:
+        """Let letters wait again that were replayed once: what they are about has failed again."""
+        for item in known:
+            try:
+                found = self._client.get(index=item.index, id=item.id, params={"_source_includes": "replayed"})
+                if "replayed" in found.get("_source", {}):
+                    self._client.index(index=item.index, id=item.id, body=item.body)
+            except TransportError as error:
+                raise ClusterError(f"a dead letter could not be written: {error.error}", where=item.index) from None
+
+
+def _item(letter: DeadLetter, index: str, now: str) -> Item:
+    return Item(letter.record_number, b"", index, letter.id(), orjson.dumps(letter.document(now)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +153,8 @@ class ParkedLetter:
 def read_letters(client: OpenSearch, *, reasons: Sequence[str] = (), page: int = 100) -> Iterator[ParkedLetter]:
     """Yield the dead letters that have not been replayed, oldest first; ``reasons`` narrows them down.
 
+    The records in them are read one by one: a page of long ones is more than a small node can hold.
+
     Raises:
         ClusterError: they cannot be read.
     """
@@ -135,19 +162,22 @@ def read_letters(client: OpenSearch, *, reasons: Sequence[str] = (), page: int =
     query = {"bool": {"filter": conditions, "must_not": [{"exists": {"field": "replayed"}}]}}
     after: list[Any] | None = None
     while True:
-        body: dict[str, Any] = {"size": page, "query": query, "sort": list(_ORDER)}
+        body: dict[str, Any] = {"size": page, "query": query, "sort": list(_ORDER), "_source": {"excludes": ["raw"]}}
         if after is not None:
             body["search_after"] = after
         try:
             answer = client.search(index=PATTERN, body=body, params={"ignore_unavailable": "true"})
+            hits = answer["hits"]["hits"]
+            if not hits:
+                return
+            after = hits[-1]["sort"]
+            for hit in hits:
+                source = hit["_source"]
+                if source.get("raw_encoding"):
+                    source = client.get(index=hit["_index"], id=hit["_id"])["_source"]
+                yield ParkedLetter(hit["_index"], hit["_id"], _letter(source))
         except TransportError as error:
             raise ClusterError(f"dead letters cannot be read: {error.error}", where=PATTERN) from None
-        hits = answer["hits"]["hits"]
-        if not hits:
-            return
-        after = hits[-1]["sort"]
-        for hit in hits:
-            yield ParkedLetter(hit["_index"], hit["_id"], _letter(hit["_source"]))
 
 
 def _letter(source: dict[str, Any]) -> DeadLetter:
@@ -161,6 +191,7 @@ def _letter(source: dict[str, Any]) -> DeadLetter:
         record_number=int(source.get("record_number", 0)),
         index=source.get("index"),
         event_id=source.get("event_id"),
+        cut=bool(source.get("cut", False)),
     )
 
 

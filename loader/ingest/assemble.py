@@ -98,14 +98,14 @@ def assemble(
     """
     clock = clock or SystemClock()
     cluster = cluster or make_client(settings, pool=settings.workers + 4)
-    dead_letters = DeadLetterOffice(cluster, clock=clock)
     gate = IndexGate(cluster, clock=clock, per_hour=settings.new_indices_per_hour, keep_days=settings.delete_days)
     writer = BulkWriter(cluster, clock=clock, gate=gate)
+    dead_letters = DeadLetterOffice(cluster, writer, clock=clock, bulk_max_bytes=settings.bulk_max_bytes)
     loader = ObjectLoader(
         fetch=fetch or s3_fetch(aws_client(settings, "s3")),
         writer=writer,
         dead_letters=dead_letters,
-        ledger=Ledger(cluster),
+        ledger=Ledger(cluster, clock=clock),
         sessions=SessionKeeper(SessionWriter(writer), dead_letters),
         known=KnownRecords(Lookup(cluster, clock=clock)),
         clock=clock,

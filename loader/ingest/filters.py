@@ -48,6 +48,9 @@ _NOT_ENOUGH = frozenset(
     {"awsRegion", "eventCategory", "eventType", "managementEvent", "readOnly", "recipientAccountId"}
 )
 
+#: How YAML writes that there is nothing.
+_NOTHING = ("", "~", "null")
+
 #: Raw record → the name of the filter that drops it, or ``None``.
 Drop = Callable[[bytes], str | None]
 
@@ -74,8 +77,12 @@ def read_filters(path: Path) -> list[Filter]:
         ConfigError: it cannot be read, or a filter in it is not allowed; all problems are named.
     """
     try:
-        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        listed = yaml.load(path.read_text(encoding="utf-8"), Loader=_Texts)  # noqa: S506  # of texts alone
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"the filter file cannot be read: {error.problem or error.context}", where=where) from None
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"the filter file cannot be read: {error}", where=str(path)) from None
     if not isinstance(listed, list):
         hint = "See docs/loading.md, Filters."
@@ -89,7 +96,7 @@ def read_filters(path: Path) -> list[Filter]:
             problems += [f"filter {number}: {problem}" for problem in found]
             continue
         names.add(entry["name"])
-        match = {key: frozenset(_texts(value)) for key, value in entry["match"].items()}
+        match = {key: frozenset(_values(value)) for key, value in entry["match"].items()}
         filters.append(Filter(entry["name"], entry["owner"], entry["reason"], match))
     if problems:
         raise ConfigError("; ".join(problems), where=str(path), hint="See docs/loading.md, Filters.")
@@ -102,7 +109,7 @@ def _problems(entry: Any) -> list[str]:
     problems = [
         f"{key} is missing"
         for key in ("name", "owner", "reason")
-        if not isinstance(entry.get(key), str) or not entry[key]
+        if not isinstance(entry.get(key), str) or entry[key].lower() in _NOTHING
     ]
     problems += [f"{key} is not known" for key in entry.keys() - {"name", "owner", "reason", "match"}]
     match = entry.get("match")
@@ -111,13 +118,36 @@ def _problems(entry: Any) -> list[str]:
     problems += [f"{key} is not a field that AWS alone fills" for key in match if key not in ALLOWED]
     if match.keys() <= _NOT_ENOUGH:
         problems.append("it would drop what everybody does: name an eventSource, an eventName or an identity")
-    problems += [f"{key} has no value" for key, value in match.items() if not _texts(value)]
+    problems += [f"{key} has no value" for key, value in match.items() if not _values(value)]
+    problems += [
+        f"a value of {key} is no text"
+        for key, value in match.items()
+        if not all(isinstance(entry, str) and entry for entry in _values(value))
+    ]
     return problems
 
 
-def _texts(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [_text(entry) for entry in values if isinstance(entry, (str, int, bool))]
+def _values(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+class _Texts(yaml.BaseLoader):
+    """Every value is a text, as it is written: an account's number is no number. No key may stand twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping.
+
+        Raises:
+            yaml.constructor.ConstructorError: a key stands twice, or is no text.
+        """
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is no text", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
 
 
 def _text(value: Any) -> str:

@@ -198,6 +198,8 @@ class MessageHandler:
         self._dead_letters.write([DeadLetter(ref, "message", reason, trouble, raw)])
         with self._lock:
             self.totals.parked[reason] += 1
+        if self._metrics:
+            self._metrics.parked_message(reason)
         log.warning("a message is parked", extra={"message_id": message.id, "reason": reason, "trouble": trouble})
 
 

@@ -67,6 +67,10 @@ class Metrics:
         if report.lag_from_delivery is not None:
             self._delivery_lag.observe(max(report.lag_from_delivery, 0.0))
 
+    def parked_message(self, reason: str) -> None:
+        """Count a message that became a dead letter."""
+        self._dead.labels(reason).inc()
+
     def message(self, outcome: str, skipped: Iterable[tuple[str, int]] = ()) -> None:
         """Count one message: ``acknowledged``, ``returned`` or ``parked``."""
         self._messages.labels(outcome).inc()

@@ -29,7 +29,7 @@ from loader.logtypes.model import ObjectContext
 from loader.logtypes.times import delivery
 from loader.source.ahead import FetchAhead
 from loader.source.fetch import Fetch, TransientSourceError
-from loader.source.objects import Limits, ObjectRef
+from loader.source.objects import Limits, ObjectRef, Piece
 from loader.source.split import read_pieces
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,23 @@ class ObjectLoader:
                 outcomes += self._load_group(group, allowance.may_begin)
         return outcomes
 
+    def load_again(self, ref: ObjectRef, pieces: Iterable[Piece]) -> ObjectReport | DeadLetter:
+        """Load records of ``ref`` that are dead letters: whole, or return what is wrong with the first that is.
+
+        They take the way of all records, sessions and filters included; the ledger has them already.
+
+        Raises:
+            HoldError, ClusterError: as :meth:`load`.
+        """
+        work, shipment = self._begin(ref), self._shipment(dead_letters=None)
+        if work.log_type is None:
+            return DeadLetter(ref, "route", work.report.reason or "skipped", "nothing of such objects is loaded")
+        shipment.take(work, pieces)
+        shipment.flush()
+        if work.error is not None:
+            raise work.error
+        return work.letters[0] if work.letters else work.report
+
     def park(self, ref: ObjectRef, reason: str, message: str) -> ObjectReport:
         """Park ``ref`` as a whole under ``reason``: it can be tried again with a replay.
 
@@ -116,7 +133,7 @@ class ObjectLoader:
             ClusterError: that could not be written; the object must not be acknowledged.
         """
         report = ObjectReport(ref, outcome="parked", reason=reason)
-        work, shipment = self._work(report), self._shipment()
+        work, shipment = self._work(report), self._shipment(self._dead_letters)
         shipment.park(work, DeadLetter(ref, "fetch", reason, message))
         shipment.flush()
         return self._close_one(work)
@@ -130,7 +147,7 @@ class ObjectLoader:
         self._close_one(self._work(ObjectReport(ref, outcome="superseded", reason="replaced")))
 
     def _load_group(self, group: Sequence[Arrival], may_begin: Callable[[], bool]) -> list[Outcome]:
-        shipment = self._shipment()
+        shipment = self._shipment(self._dead_letters)
         works: list[Work | None] = []
         with self._ahead.started([arrival.ref for arrival in group if arrival.content is None]) as fetch:
             for arrival in group:
@@ -158,12 +175,12 @@ class ObjectLoader:
                 outcomes.append(begun.error)
         return outcomes
 
-    def _shipment(self) -> Shipment:
+    def _shipment(self, dead_letters: DeadLetterOffice | None) -> Shipment:
         return Shipment(
             writer=self._writer,
             known=self._known,
             sessions=self._sessions,
-            dead_letters=self._dead_letters,
+            dead_letters=dead_letters,
             hinter=self._hinter,
             drop=self._drop,
             bulk_max_bytes=self._bulk_max_bytes,

@@ -10,16 +10,17 @@ from typing import Final
 from opensearchpy import OpenSearch
 
 from loader.clock import Clock, rfc3339
-from loader.errors import RecordError, SiemError
-from loader.index.bulk import BulkWriter, Item
-from loader.index.outcomes import Outcome
-from loader.index.parked import ParkedLetter, mark_replayed
+from loader.errors import SiemError
+from loader.index.bulk import UnavailableError
+from loader.index.parked import DeadLetter, ParkedLetter, mark_replayed
 from loader.ingest.messages import MessageHandler
+from loader.ingest.notification import parse_notification
 from loader.ingest.objects import ObjectLoader
-from loader.ingest.route import route
-from loader.logtypes.model import LogType, ObjectContext
 from loader.source.objects import Limits, Piece
 from loader.source.split import read_pieces
+
+#: What became of a letter; ``None`` and the reason it stays.
+_Became = tuple[str | None, str]
 
 
 @dataclass(slots=True)
@@ -33,12 +34,9 @@ class ReplayResult:
 class Replayer:
     """Tries each letter again by the stage it failed in: a record, a whole object, or a message."""
 
-    def __init__(
-        self, client: OpenSearch, loader: ObjectLoader, writer: BulkWriter, handler: MessageHandler, *, clock: Clock
-    ) -> None:
+    def __init__(self, client: OpenSearch, loader: ObjectLoader, handler: MessageHandler, *, clock: Clock) -> None:
         self._client = client
         self._loader = loader
-        self._writer = writer
         self._handler = handler
         self._clock = clock
 
@@ -50,7 +48,7 @@ class Replayer:
         """
         result = ReplayResult()
         for parked in letters:
-            became, reason = self._one(parked)
+            became, reason = self._one(parked.letter)
             if became is None:
                 result.left[reason] += 1
             else:
@@ -59,62 +57,58 @@ class Replayer:
             on_letter()
         return result
 
-    def _one(self, parked: ParkedLetter) -> tuple[str | None, str]:
-        """Return what became of a letter, or ``None`` and the reason it stays."""
-        letter = parked.letter
-        if letter.stage == "message":
-            handled = self._handler.handle(letter.ref.key, letter.raw.decode("utf-8", "replace"))
-            # A message that is still no notification is parked again, under the same id: the letter stays.
-            still = self._handler.totals.parked["not_a_notification"] > 0
-            self._handler.totals.parked.clear()
-            return ("message", "") if handled and not still else (None, letter.reason)
-        if letter.record_number == 0:
-            return self._object(parked)
-        log_type = route(letter.ref)
-        if isinstance(log_type, str):
-            return None, log_type
-        return self._records(parked, log_type)
-
-    def _object(self, parked: ParkedLetter) -> tuple[str | None, str]:
-        letter = parked.letter
-        if not letter.ref.can_be_read_again:
-            return None, letter.reason
+    def _one(self, letter: DeadLetter) -> _Became:
         try:
-            report = self._loader.load(letter.ref)
-            if report.reason == "replaced":
-                # What was announced is gone for good. What is there now counts as duplicates if its own notification
-                # came; if it never came, this is how it is loaded.
-                report = self._loader.load(replace(letter.ref, etag=None))
-            if report.outcome == "loaded" and letter.reason == "replaced":
-                self._loader.supersede(letter.ref)
-        except SiemError:
-            return None, letter.reason
-        return ("object", "") if report.outcome == "loaded" else (None, report.reason or letter.reason)
-
-    def _records(self, parked: ParkedLetter, log_type: LogType) -> tuple[str | None, str]:
-        """Try a record again, or a stretch that held no record: what the splitter finds in it now is loaded."""
-        letter = parked.letter
-        records = [letter.raw]
-        if letter.stage == "split":
+            if letter.stage == "message":
+                return self._message(letter)
             if letter.reason in _NOT_COVERED:
                 return None, letter.reason
+            if letter.record_number == 0 or letter.cut:
+                return self._object(letter)
+            return self._records(letter)
+        except UnavailableError:
+            raise
+        except SiemError:
+            return None, letter.reason
+        except Exception:  # a defect that one letter shows is no reason to leave the others
+            return None, "defect"
+
+    def _message(self, letter: DeadLetter) -> _Became:
+        body = letter.raw.decode("utf-8", "replace")
+        if parse_notification(body).trouble is not None:
+            return None, letter.reason
+        return ("message", "") if self._handler.handle(letter.ref.key, body) else (None, letter.reason)
+
+    def _object(self, letter: DeadLetter) -> _Became:
+        if not letter.ref.can_be_read_again:
+            return None, letter.reason
+        report = self._loader.load(letter.ref)
+        if report.reason == "replaced":
+            # What was announced is gone for good. What is there now counts as duplicates if its own notification came;
+            # if it never came, this is how it is loaded.
+            report = self._loader.load(replace(letter.ref, etag=None))
+        if report.outcome == "loaded" and letter.reason == "replaced":
+            self._loader.supersede(letter.ref)
+        if report.outcome != "loaded":
+            return None, report.reason or letter.reason
+        # Of an object that was read again for a part of it, that part may be as it was.
+        still = letter.record_number and letter.reason in report.reasons
+        return (None, letter.reason) if still else ("object", "")
+
+    def _records(self, letter: DeadLetter) -> _Became:
+        """Try a record again, or a stretch that held no record: what the splitter finds in it now is loaded."""
+        records = [letter.raw]
+        if letter.stage == "split":
             pieces = list(read_pieces([letter.raw], Limits()))
             records = [piece.raw for piece in pieces if isinstance(piece, Piece)]
             if not records or len(records) < len(pieces):
                 return None, letter.reason
-        context = ObjectContext(letter.ref.bucket, letter.ref.key, rfc3339(self._clock.now()))
-        try:
-            made = [log_type.normalise(record, context, True) for record in records]
-        except RecordError:
-            return None, letter.reason
-        items = [
-            Item(letter.record_number, record, log_type.index(one.day), one.id, one.body)
-            for record, one in zip(records, made, strict=True)
-        ]
-        outcomes = {verdict.outcome for verdict in self._writer.write(items)}
-        if Outcome.REJECTED in outcomes:
-            return None, letter.reason
-        return (Outcome.INDEXED if Outcome.INDEXED in outcomes else Outcome.DUPLICATE).value, ""
+        number, event_id = letter.record_number, letter.event_id
+        became = self._loader.load_again(letter.ref, [Piece(number, record, event_id) for record in records])
+        if isinstance(became, DeadLetter):
+            return None, became.reason
+        counts = became.counts
+        return ("indexed" if counts.indexed else "duplicate" if counts.duplicates else "dropped"), ""
 
 
 #: Content that no digest's hash covers: to load it would be to take what anybody put behind CloudTrail's own.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from loader.errors import RecordError
@@ -23,6 +24,7 @@ from loader.ingest.known import KnownRecords
 from loader.ingest.sessions import SessionKeeper
 from loader.ingest.work import OutOfTimeError, Work
 from loader.logtypes.model import LogType, Rendered, Whereabouts
+from loader.logtypes.times import MISDATED
 from loader.source.objects import Broken, Piece
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,10 @@ _LETTERS_AN_OBJECT: Final = 10_000
 
 
 class Shipment:
-    """Takes the records of one object after the other. For one thread, and for one group of objects."""
+    """Takes the records of one object after the other. For one thread, and for one group of objects.
+
+    Without ``dead_letters``, letters stay with their objects: they are there already.
+    """
 
     def __init__(
         self,
@@ -49,7 +54,7 @@ class Shipment:
         writer: BulkWriter,
         known: KnownRecords,
         sessions: SessionKeeper,
-        dead_letters: DeadLetterOffice,
+        dead_letters: DeadLetterOffice | None,
         hinter: Hinter,
         drop: Drop,
         bulk_max_bytes: int,
@@ -149,10 +154,12 @@ class Shipment:
                     index = names[made.day] = log_type.index(made.day)
                 items.append(Item(piece.number, raw, index, made.id, made.body, piece.event_id, made.who))
                 self._size += len(made.body) + _AROUND
-            times.append(made.timestamp)
+            believed = made.day != MISDATED
+            if believed:
+                times.append(made.timestamp)
             if made.issuing:
                 # Of known records too: the sessions may be missing where the events are not.
-                self._issued += [(work, edge) for edge in edges(raw)]
+                self._issued += [(work, edge if believed else replace(edge, misdated=True)) for edge in edges(raw)]
             if self._size >= self._bulk_max_bytes or len(self._issued) >= _EDGES_WAITING:
                 self._owners.append((work, len(items) - first))
                 self._send()
@@ -248,7 +255,7 @@ class Shipment:
     def _park_letters(self) -> None:
         works = [work for work in self._lettered if work.error is None and work.letters]
         self._lettered, self._letters_size = {}, 0
-        if not works:
+        if not works or self._dead_letters is None:
             return
         try:
             self._dead_letters.write([letter for work in works for letter in work.letters])

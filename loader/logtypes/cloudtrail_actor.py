@@ -18,7 +18,8 @@ from loader.logtypes.model import Who
 from loader.logtypes.remembered import Remembered
 from loader.logtypes.times import parse_time
 
-_KEPT: Final = 4096
+#: Identities that are kept, and their longest: those of real records have up to a thousand bytes.
+_KEPT, _LONGEST = 4096, 2048
 _KEY: Final = b'"accessKeyId":"'
 _DATE: Final = b'"creationDate":"'
 #: The first four letters of an access key tell its kind: they stay.
@@ -49,7 +50,8 @@ def read_actor(raw: bytes) -> Acting:
     known = _wholes.get(raw)
     if known is None:
         known = _from_template(raw)
-        _wholes.keep(raw, known)
+        if len(raw) <= _LONGEST:
+            _wholes.keep(raw, known)
     return known
 
 
@@ -78,7 +80,8 @@ def _from_template(raw: bytes) -> Acting:
         template = _make_template(_read_whole(raw), key, date)
         if len(_templates) >= _KEPT:
             _templates.clear()
-        _templates[stem] = template
+        if len(stem) <= _LONGEST:
+            _templates[stem] = template
     actor = template.actor
     who = actor.who
     return Acting(

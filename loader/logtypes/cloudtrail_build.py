@@ -23,6 +23,8 @@ from loader.logtypes.cloudtrail_parts import (
     Tls,
     address_of,
     agent_of,
+    kept_address,
+    kept_agent,
     kept_call,
     make_call,
     member,
@@ -33,6 +35,7 @@ from loader.logtypes.cloudtrail_record import Addendum, Record, Text, Texts, enc
 from loader.logtypes.cloudtrail_taxonomy import issues_credentials
 from loader.logtypes.model import Rendered
 from loader.logtypes.network import is_ip
+from loader.logtypes.remembered import LONGEST
 from loader.logtypes.times import MISDATED, Moment, index_day
 
 #: Services whose ``groupName`` is a group of users, not one of hosts or resources.
@@ -40,6 +43,8 @@ _GROUP_SERVICES: Final = frozenset(
     f"{service}.amazonaws.com"
     for service in ("iam", "identitystore", "sso-directory", "cognito-idp", "quicksight", "workmail", "workdocs")
 )
+#: Of longer records the kind of call is not remembered: any text in it may be the long one.
+_KEPT_RECORD: Final = 4096
 _YES: Final = {"Yes": True, "No": False}
 
 
@@ -102,14 +107,12 @@ def finish(
     *,
     tags: tuple[str, ...] = (),
     truncated: Sequence[str] = (),
-    kept: bool = True,
 ) -> Rendered:
     """Return the document of a record's parts: one line of JSON, its id and its day.
 
     ``raw`` is the compact record, for its id. ``request`` to ``details`` are the payloads in which something is looked
     up, ``payloads`` are all. ``stored`` are the members of ``aws.cloudtrail.flattened``, ``leaves`` the leaves as JSON
     strings, both without commas at the ends. ``error_code`` and ``error_message`` are the record's of any type.
-    ``kept`` says whether parts may be remembered.
     """
     actor = acting.actor
     text, day = moment.text, index_day(moment, origin.believed)
@@ -117,9 +120,11 @@ def finish(
         tags += (day,)
     action, address, agent, named = record.event_name, NO_ADDRESS, b"", actor.related_json
     if record.source_ip_address is not UNSET:
-        address = (address_of if kept else address_of.__wrapped__)(record.source_ip_address)
+        said = record.source_ip_address
+        address = kept_address(said) if len(said) <= LONGEST else address_of(said)
     if record.user_agent is not UNSET:
-        agent = (agent_of if kept else agent_of.__wrapped__)(record.user_agent)
+        said = record.user_agent
+        agent = kept_agent(said) if len(said) <= LONGEST else agent_of(said)
     if insight is None:
         source, name = record.event_source, action
         told = response.value
@@ -136,7 +141,7 @@ def finish(
     else:
         source, name, stated = insight.source or record.event_source, insight.name or action, "unknown"
         named = named or insight.related
-    call = (kept_call if kept else make_call)(
+    call = (kept_call if len(raw) <= _KEPT_RECORD else make_call)(
         insight is not None,
         bool(error_code),
         stated,
@@ -294,10 +299,11 @@ def _ips(address: Address, details: Any) -> bytes:
 
 def _hosts(hosts: tuple[str, ...], record: Record) -> bytes:
     """Return the member ``hosts`` of ``related``: ``hosts``, and instances that are resources."""
+    found = dict.fromkeys(hosts)
     for resource in record.resources or ():
         if resource.arn and ":instance/i-" in resource.arn:
-            hosts += (resource.arn.rpartition("/")[2],)
-    return member(b"hosts", tuple(dict.fromkeys(hosts))) if hosts else b""
+            found[resource.arn.rpartition("/")[2]] = None
+    return member(b"hosts", tuple(found)) if found else b""
 
 
 def _hashes(*payloads: Any) -> bytes:

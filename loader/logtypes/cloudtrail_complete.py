@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
 from msgspec import UNSET, Struct, structs
 
 from loader.errors import RecordError
@@ -23,9 +22,10 @@ from loader.logtypes.residue import LONGEST_KEY, quoted, stored, write_json
 from loader.logtypes.shorten import LONGEST_KEYWORD, shorten
 from loader.logtypes.times import LONGEST_TIME, Moment, parse_time
 
-#: Leaves may take this many times the record's own length, and this many characters more.
+#: Leaves may take this many times the record's own length and this many bytes more, and never more than that.
 _LEAVES_FACTOR: Final = 8
 LEAVES_FREE: Final = 65536
+_LEAVES_MOST: Final = 16 * 2**20
 
 
 def render(raw: bytes, origin: Origin, *, carefully: bool = False) -> Rendered:
@@ -40,15 +40,16 @@ def render(raw: bytes, origin: Origin, *, carefully: bool = False) -> Rendered:
     repaired = repair(raw)
     tags = () if repaired is raw else ("invalid_unicode",)
     record_json = compact(repaired)
-    identifying = record_json if repaired is raw else _identifying(raw, record_json)
+    # Of a repaired record the id is that of what stood there: two that are repaired alike are two.
+    identifying = raw if len(record_json) == len(repaired) else record_json
     if len(record_json) <= LONGEST_KEYWORD:
         leaves = Leaves()
         parts = _parts(record_json, origin, leaves, carefully=carefully)
         if len(parts.leaves) <= LEAVES_FREE:
             return finish(identifying, *structs.astuple(parts), tags=tags)
-    cutting = CuttingLeaves(_LEAVES_FACTOR * len(record_json) + LEAVES_FREE)
+    cutting = CuttingLeaves(min(_LEAVES_FACTOR * len(record_json) + LEAVES_FREE, _LEAVES_MOST))
     parts = _parts(record_json, origin, cutting, carefully=True)
-    return shorten(finish(identifying, *structs.astuple(parts), tags=tags, truncated=tuple(cutting.cut), kept=False))
+    return shorten(finish(identifying, *structs.astuple(parts), tags=tags, truncated=tuple(cutting.cut)))
 
 
 class _Parts(Struct, gc=False):
@@ -113,14 +114,6 @@ def _parts(record_json: bytes, origin: Origin, leaves: Leaves, *, carefully: boo
         record.error_code if record.error_code is not UNSET else salvage.value("errorCode"),
         record.error_message if record.error_message is not UNSET else salvage.value("errorMessage"),
     )
-
-
-def _identifying(raw: bytes, repaired: bytes) -> bytes:
-    """Return what a record's id is derived from: its compact form, of the repaired record only if it has no other."""
-    try:
-        return msgspec.json.format(raw, indent=-1)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return repaired
 
 
 def _payload(attribute: str, name: str, salvage: Salvage, leaves: Leaves, carefully: bool) -> Payload:

@@ -1,8 +1,7 @@
 """The parts of a document that repeat from record to record: made once, kept as JSON, shared.
 
 Each part is one or more members of a JSON object, every one with a comma before it (``,"source":{...}``), or nothing.
-Every cache here is bounded in entries, and only short records may use them (``__wrapped__`` is the way past them): a
-caller chooses some of these texts.
+What is ``kept_…`` is bounded in entries, and is for short texts only (``remembered.LONGEST``).
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from loader.logtypes.cloudtrail_taxonomy import (
 from loader.logtypes.leaves import OddPayloadError
 from loader.logtypes.model import ObjectContext
 from loader.logtypes.network import foreign_host, ips_in, is_ip
+from loader.logtypes.remembered import LONGEST
 from loader.logtypes.times import Window, believable, delivery
 from loader.logtypes.user_agent import parse_user_agent
 
@@ -225,7 +225,6 @@ class Address(Struct, frozen=True, gc=False):
     hosts: tuple[str, ...]
 
 
-@lru_cache(maxsize=16384)
 def address_of(text: str) -> Address:
     """Return the part for ``sourceIPAddress``."""
     host, ips = foreign_host(text), tuple(ips_in(text))
@@ -237,6 +236,7 @@ def address_of(text: str) -> Address:
     )
 
 
+kept_address: Final = lru_cache(maxsize=16384)(address_of)
 NO_ADDRESS: Final = Address(b"", (), b"", ())
 
 
@@ -254,13 +254,15 @@ class _Agent(Output):
     device: _Name | UnsetType
 
 
-@lru_cache(maxsize=4096)
 def agent_of(text: str) -> bytes:
     """Return the part for ``userAgent``."""
     agent = parse_user_agent(text)
     system = _System(agent.os_name, agent.os_version or UNSET, agent.os_full or UNSET) if agent.os_name else UNSET
     device = _Name(agent.device) if agent.device else UNSET
     return member(b"user_agent", _Agent(text, agent.name or UNSET, agent.version or UNSET, system, device))
+
+
+kept_agent: Final = lru_cache(maxsize=4096)(agent_of)
 
 
 class _ServerName(Output):
@@ -294,17 +296,23 @@ NO_TLS: Final = Tls(b"", b"", (), (), b"", odd=False)
 _TLS_VERSION: Final = re.compile(r"(?:(TLS|SSL)[v_ ]?)?(\d(?:[._]\d)?)", re.ASCII | re.IGNORECASE)
 
 
-@lru_cache(maxsize=4096)
 def read_tls(raw: bytes) -> Tls:
     """Return the part for the compact JSON of ``tlsDetails``.
 
     Raises one of ``UNUSUAL`` if there is more in it than the typed fields hold.
     """
+    return _kept_tls(raw) if len(raw) <= LONGEST else _read_tls(raw)
+
+
+def _read_tls(raw: bytes) -> Tls:
     details = decode_tls(raw)
     tls = tls_of(details)
     if tls.odd or not is_plain(details, raw):
         raise OddPayloadError
     return tls
+
+
+_kept_tls: Final = lru_cache(maxsize=4096)(_read_tls)
 
 
 def tls_of(details: TlsDetails) -> Tls:

@@ -37,10 +37,18 @@ from loader.logtypes.leaves import (
 #: A record nested deeper is refused: no real one comes near, and Python's stack is not endless.
 DEEPEST: Final = 200
 
-# An escape in a JSON string: a whole surrogate pair, a lone surrogate, or any other.
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+# A surrogate's escape in a JSON string, with the backslashes before its own and, of a whole pair, the second half.
+# Other escapes are not for a regular expression: each match costs memory until the end.
+_SURROGATE: Final = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\(u[dD](?:[89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|[c-fC-F][0-9a-fA-F]{2}))"
 )
+#: What stands for a byte that is no UTF-8, as ``surrogateescape`` decodes it.
+_SPELT_OUT: Final = {letter: f"\\\\u{letter:04x}" for letter in range(0xDC80, 0xDD00)}
+#: Bytes of a record with everything spelled out: seven letters for each byte are more than any reader wants.
+_LONGEST_REPAIRED: Final = 16 * 2**20
+#: Escapes of surrogates in one record, and values: each costs memory, and no call has that many parameters.
+_MOST_SURROGATES: Final = 1_000_000
+_MOST_VALUES: Final = 250_000
 
 _BACKSLASH: Final = ord("\\")
 
@@ -105,19 +113,29 @@ def repair(raw: bytes) -> bytes:
 
     A byte that is not UTF-8 becomes the text ``\udcff`` (for 0xff; as Python's ``surrogateescape``). Nothing is lost.
     What needs no repair is returned itself.
+
+    Raises:
+        RecordError: too much of it is no Unicode text.
     """
     if not raw.isascii():
         try:
             raw.decode()
         except UnicodeDecodeError:
-            letters = raw.decode("utf-8", "surrogateescape")
-            raw = "".join(
-                f"\\\\u{ord(letter):04x}" if "\udc80" <= letter <= "\udcff" else letter for letter in letters
-            ).encode()
+            bad = len(raw) - len(raw.decode("utf-8", "ignore").encode())
+            if len(raw) + bad * 6 > _LONGEST_REPAIRED:
+                raise RecordError(f"{bad} of {len(raw)} bytes are no Unicode text", kind="not_unicode") from None
+            raw = raw.decode("utf-8", "surrogateescape").translate(_SPELT_OUT).encode()
     if _BACKSLASH not in raw or (b"\\ud" not in raw and b"\\uD" not in raw):
         return raw
-    repaired = _ESCAPE.sub(lambda match: b"\\\\" + match.group(1) if match.group(1) else match.group(), raw)
+    if len(raw) > _MOST_SURROGATES and raw.count(b"\\ud") + raw.count(b"\\uD") > _MOST_SURROGATES:
+        raise RecordError(f"more than {_MOST_SURROGATES} escapes of surrogates", kind="not_unicode")
+    repaired = _SURROGATE.sub(_spell_out, raw)
     return raw if repaired == raw else repaired
+
+
+def _spell_out(match: re.Match[bytes]) -> bytes:
+    before, escape, second_half = match.groups()
+    return match.group() if second_half else b"%b\\\\%b" % (before, escape)
 
 
 def _too_deep() -> RecordError:
@@ -128,8 +146,10 @@ def take_apart(raw: bytes, *, carefully: bool) -> Salvage:
     """Take a compact, repaired record apart; with ``carefully`` without trying the quick way first.
 
     Raises:
-        RecordError: not JSON, no object, nested too deeply, or without a textual ``eventTime``.
+        RecordError: not JSON, no object, nested too deeply, of too many values, or without a textual ``eventTime``.
     """
+    if len(raw) > _MOST_VALUES and raw.count(b",") > _MOST_VALUES:
+        raise RecordError(f"more than {_MOST_VALUES} values", kind="too_many_values")
     if is_deeper(raw, DEEPEST):
         raise _too_deep()
     if not carefully:

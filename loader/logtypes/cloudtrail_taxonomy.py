@@ -6,7 +6,6 @@ First a table of the calls that matter, then the first word of the call's name, 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from loader.ecs import TYPES_OF_CATEGORY, allowed
@@ -229,13 +228,11 @@ def issues_credentials(source: object, name: object) -> bool:
     return isinstance(source, str) and isinstance(name, str) and (source.partition(".")[0], name) in ISSUING
 
 
-@lru_cache(maxsize=4096)
 def service_name(source: str) -> str:
     """Return ``ec2`` of ``ec2.amazonaws.com``."""
     return _SUFFIX.sub("", source)
 
 
-@lru_cache(maxsize=16384)
 def classify(source: str, name: str) -> Class:
     """Return the class of a call, ``source`` as in ``eventSource``."""
     service = service_name(source)

@@ -231,7 +231,7 @@ class Leaves:
 class CuttingLeaves(Leaves):
     """Collects leaves; cuts those that are too long for a term, and stops when there are too many.
 
-    ``room`` is the number of characters that all leaves may have together. ``cut`` names what was cut, once each.
+    ``room`` is the number of bytes that all leaves may have together. ``cut`` names what was cut, once each.
     """
 
     #: A path that is itself too long to be named.
@@ -259,7 +259,7 @@ class CuttingLeaves(Leaves):
         if fitting is not leaf:
             path = leaf.partition("=")[0]
             self.cut[path if len(path) <= 1024 else self.ALL] = None
-        self._room -= len(fitting)
+        self._room -= len(fitting) if fitting.isascii() else len(fitting.encode())
         if self._room < 0:
             self.cut[self.ALL] = None
             raise _FullError

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Made = TypeVar("Made")
+
+#: Letters of a text up to which what was made of it is kept. Memories are bounded in texts; whoever chooses the texts
+#: must not choose how much memory that is.
+LONGEST: Final = 512
 
 
 class Remembered(Generic[Made]):

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 #: Longer ones are not parsed: a caller may send anything, and nothing of use comes that late.
 _LONGEST: Final = 2048
-_KEPT: Final = 8192
 
 _VERSION: Final = r"[/ ]v?(\d[\w.+-]*)"
 #: Ours → what the agent's text holds. The first that is found wins, so the more telling ones come first.
@@ -104,7 +102,6 @@ def parse_user_agent(text: str) -> Agent:
     return _parse(text) if len(text) <= _LONGEST else _NOTHING
 
 
-@lru_cache(maxsize=_KEPT)
 def _parse(text: str) -> Agent:
     if _SERVICE.fullmatch(text):
         return Agent(name=text)

@@ -149,8 +149,9 @@ def test_a_closed_index_holds_only_the_objects_of_its_day(trail: Trail) -> None:
 
 
 def test_what_the_queue_does_not_take_is_said_and_stops_nothing(
-    aws: Any, trail: Trail, caplog: pytest.LogCaptureFixture
+    aws: Any, trail: Trail, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("loader"), "propagate", True)  # a command run before may have changed it
     for number in range(13):
         trail.sqs.send_message(QueueUrl=trail.url, MessageBody=str(number))
     receipts: list[str] = []

@@ -16,8 +16,10 @@ from opensearchpy import OpenSearch
 
 from loader.cli.main import main
 from loader.clock import SystemClock
+from loader.config import read_settings
 from loader.errors import ConfigError
-from loader.index.parked import DeadLetter, DeadLetterOffice
+from loader.index.parked import DeadLetter
+from loader.ingest.assemble import assemble
 from loader.local.aws import CREDENTIALS
 from loader.source.objects import ObjectRef
 from tests.unit.logtypes.samples import real_files, real_records
@@ -180,11 +182,10 @@ def test_a_file_whose_name_is_no_text_takes_nothing_along(siem: Run, tmp_path: P
 
 def test_what_the_splitter_has_learned_since_is_loaded_by_a_replay(siem: Run, templates: OpenSearch) -> None:
     """A letter of a stretch that held no record, as an older splitter wrote it; and one that nobody may load."""
-    clock = SystemClock()
     ref = ObjectRef("trail", "AWSLogs/123456789012/CloudTrail/us-east-1/2026/11/01/a.json.gz")
     wrapped = json.dumps({"Records": [{**RECORD, "eventID": "r1"}, {**RECORD, "eventID": "r2"}]}).encode()
     behind = json.dumps({**RECORD, "eventID": "forged"}).encode()
-    DeadLetterOffice(templates, clock=clock).write(
+    assemble(read_settings()).dead_letters.write(
         [
             DeadLetter(ref, "split", "no_records", "a JSON object without Records", wrapped, 1),
             DeadLetter(ref, "split", "trailing_data", "bytes follow the end of the gzip member", behind, 2),

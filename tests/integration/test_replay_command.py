@@ -17,10 +17,9 @@ from opensearchpy import OpenSearch
 
 from loader.cli import replay
 from loader.cli.main import main
-from loader.clock import SystemClock
-from loader.config import Settings
+from loader.config import Settings, read_settings
 from loader.errors import ConfigError
-from loader.index.parked import DeadLetter, DeadLetterOffice
+from loader.index.parked import DeadLetter
 from loader.ingest.assemble import assemble
 from loader.local.aws import CREDENTIALS
 from loader.source.fetch import Fetch, file_fetch, s3_fetch
@@ -59,9 +58,9 @@ def log_file(number: int) -> bytes:
     return gzip.compress(dump({"Records": [record(eventID=str(number))]}), mtime=0)
 
 
-def park(cluster: OpenSearch, *refs: ObjectRef, reason: str = "missing") -> None:
+def park(*refs: ObjectRef, reason: str = "missing") -> None:
     letters = [DeadLetter(ref, "fetch", reason, f"{ref.uri}: not there") for ref in refs]
-    DeadLetterOffice(cluster, clock=SystemClock()).write(letters)
+    assemble(read_settings()).dead_letters.write(letters)
 
 
 def test_nothing_waits(siem: Run) -> None:
@@ -73,7 +72,7 @@ def test_nothing_waits(siem: Run) -> None:
 def test_what_stays_is_exit_code_1_and_what_is_done_already_is_none(
     siem: Run, aws: Any, bucket: str, templates: OpenSearch
 ) -> None:
-    park(templates, ObjectRef(bucket, "a.json.gz"))
+    park(ObjectRef(bucket, "a.json.gz"))
     assert siem("replay").exit_code == 1
     result = siem("replay", "--reason", "missing", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (1, {"done": {}, "left": {"missing": 1}})
@@ -85,7 +84,7 @@ def test_what_stays_is_exit_code_1_and_what_is_done_already_is_none(
     assert (result.exit_code, result.stdout) == (0, "No dead letter waits with the reason missing.\n")
     result = siem("replay", "--reason", "missing", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"done": {}, "left": {}})
-    park(templates, ObjectRef(bucket, "b.json.gz"), reason="forbidden")
+    park(ObjectRef(bucket, "b.json.gz"), reason="forbidden")
     # A slip is none of this, as long as there is something that may be meant.
     result = siem("replay", "--reason", "forbiden")
     assert isinstance(result.exception, ConfigError)
@@ -95,12 +94,14 @@ def test_what_stays_is_exit_code_1_and_what_is_done_already_is_none(
 def test_what_cannot_be_asked_for_now_is_said(
     siem: Run, bucket: str, templates: OpenSearch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    park(templates, ObjectRef(bucket, "a.json.gz"))
+    park(ObjectRef(bucket, "a.json.gz"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # A process has one session, which keeps the credentials that it has found once.
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     result = siem("replay")
     assert result.exit_code == 1
     assert "could not be read now (1): Unable to locate credentials" in result.stderr
@@ -113,7 +114,7 @@ def test_a_file_is_not_read_by_a_replay_but_done_once_a_backfill_has_loaded_it(
     file, other = tmp_path / "a.json.gz", tmp_path / "a.json.gz.old"
     file.write_bytes(log_file(1))
     other.write_bytes(log_file(2))
-    park(templates, ObjectRef(LOCAL_BUCKET, str(file)), ObjectRef(LOCAL_BUCKET, "stdin:00"), reason="forbidden")
+    park(ObjectRef(LOCAL_BUCKET, str(file)), ObjectRef(LOCAL_BUCKET, "stdin:00"), reason="forbidden")
     assert siem("backfill", str(other)).exit_code == 0
     result = siem("replay")
     assert (result.exit_code, "stays: forbidden  2" in result.stdout) == (1, True)
@@ -123,6 +124,16 @@ def test_a_file_is_not_read_by_a_replay_but_done_once_a_backfill_has_loaded_it(
     assert siem("backfill", str(file)).exit_code == 0
     result = siem("replay", "--json")
     assert json.loads(result.stdout) == {"done": {"object": 1}, "left": {"forbidden": 1}}
+
+
+def test_the_cut_record_of_a_file_stays(siem: Run, tmp_path: Path) -> None:
+    """Its file was loaded without it: that the ledger has the file says nothing of the record."""
+    file = tmp_path / "a.json.gz"
+    file.write_bytes(log_file(1))
+    assert siem("backfill", str(file)).exit_code == 0
+    letter = DeadLetter(ObjectRef(LOCAL_BUCKET, str(file)), "index", "too_long", "too long", b"{", 2, cut=True)
+    assemble(read_settings()).dead_letters.write([letter])
+    assert json.loads(siem("replay", "--json").stdout) == {"done": {}, "left": {"too_long": 1}}
 
 
 def test_a_file_that_was_loaded_once_and_is_parked_since_is_not_done(
@@ -149,7 +160,7 @@ def test_a_replay_that_is_stopped_says_what_it_has_not_tried(
 ) -> None:
     for name in "abc":
         aws.s3.put_object(Bucket=bucket, Key=f"{name}.json.gz", Body=log_file(ord(name)))
-    park(templates, *(ObjectRef(bucket, f"{name}.json.gz") for name in "abc"))
+    park(*(ObjectRef(bucket, f"{name}.json.gz") for name in "abc"))
 
     def interrupted(client: Any) -> Fetch:
         fetch = s3_fetch(client)

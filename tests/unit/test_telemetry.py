@@ -41,6 +41,15 @@ def test_a_field_never_loses_nor_breaks_its_line(errors: io.StringIO, value: obj
     assert (line["message"], line["log.level"], "key" in line) == ("object", "info", True)
 
 
+@pytest.mark.parametrize("code", [0x7F, 0x85, 0x9B, 0x200E, 0x2028, 0x202E, 0x2066, 0xFEFF, 0xFFF9])
+def test_no_character_that_a_terminal_obeys_is_written(errors: io.StringIO, code: int) -> None:
+    LOGGER.info("object", extra={"key": f"a{chr(code)}b", f"k{chr(code)}": "ä"})
+    written = errors.getvalue()
+    assert chr(code) not in written
+    (line,) = lines(errors)
+    assert (line["key"], line[f"k{chr(code)}"]) == (f"a{chr(code)}b", "ä")
+
+
 def test_a_traceback_stays_on_its_line(errors: io.StringIO) -> None:
     try:
         raise ValueError("first\nsecond")

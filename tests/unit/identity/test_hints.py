@@ -138,3 +138,13 @@ def test_a_complete_delivery_leaves_no_key_without_a_hint() -> None:
         found = hints.hint(Who("AssumedRole", issued.access_key_id, issued.principal_id))
         assert found is not None
         assert found["actor"]["id"] == "AIDABOB"
+
+
+def test_names_without_end_are_not_remembered() -> None:
+    hints = ActorHints()
+    long = "x" * 10_000
+    assert hints.hint(Who("IAMUser", None, "AIDABOB", f"arn:aws:iam::111111111111:user/{long}")) is None
+    assert hints.hint(Who("FederatedUser", None, "1:x", None, None, ("IAMUser", "AIDABOB", long, "bob"))) is None
+    hints.learn(Edge(Issued(f"ASIA{long}", "AROAX:x"), BOB, "AssumeRole", T))
+    hints.learn(Edge(Issued("ASIA1", "AROAX:x"), Identity(access_key_id=long), "AssumeRole", T))
+    assert all(not len(kept) for kept in (hints._by_key, hints._by_start, hints._direct, hints._waiting))

@@ -94,6 +94,10 @@ def writer(proxy: Proxy) -> BulkWriter:
     return BulkWriter(proxy.client, clock=clock, gate=gate, backoff=Backoff(0.001, 0.002, 3), rng=random.Random(1))
 
 
+def office(proxy: Proxy) -> DeadLetterOffice:
+    return DeadLetterOffice(proxy.client, writer(proxy), clock=SystemClock(), bulk_max_bytes=5 * 2**20)
+
+
 @pytest.mark.parametrize("strange", STRANGE)
 def test_an_answer_that_says_nothing_is_asked_again(proxy: Proxy, strange: tuple[str, bytes]) -> None:
     proxy.answers = [strange, GOOD]
@@ -115,14 +119,14 @@ def test_a_dead_letter_is_not_written_before_the_cluster_says_so(proxy: Proxy, s
     proxy.answers = [strange]
     letters = [DeadLetter(ObjectRef("b", "k"), "split", "r", "m", b"x", number) for number in (1, 2)]
     with pytest.raises(ClusterError):
-        DeadLetterOffice(proxy.client, clock=SystemClock()).write(letters)
+        office(proxy).write(letters)
 
 
 @pytest.mark.parametrize("strange", STRANGE[:4])
 def test_the_ledger_takes_no_page_for_a_yes(proxy: Proxy, strange: Any) -> None:
     proxy.answers = [strange]
     with pytest.raises(ClusterError):
-        Ledger(proxy.client).write([(ObjectRef("b", "k"), {"outcome": "loaded"})])
+        Ledger(proxy.client, clock=SystemClock()).write([(ObjectRef("b", "k"), {"outcome": "loaded"})])
 
 
 def test_a_document_says_its_index_only_if_it_is_not_that_of_the_request() -> None:

@@ -176,3 +176,31 @@ def test_no_secret_is_seen_when_a_request_fails(
     said += [caplog.text, *capsys.readouterr()]
     encoded = base64.b64encode(f"loader:{SECRET}".encode()).decode()
     assert not [text for text in said if SECRET in text or encoded in text]
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}\n", f" {SECRET}\r\n"])
+def test_an_api_key_from_a_file_is_taken_without_its_line_break(key: str) -> None:
+    with door() as server:
+        make_client(Settings(cluster_url=f"http://127.0.0.1:{server.server_address[1]}", cluster_api_key=key)).info()
+        assert server.came == [f"ApiKey {SECRET}"]
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}\nX-Other: y", f"{SECRET}\x00", f"{SECRET}é"])
+def test_an_api_key_that_is_none_is_refused_without_being_shown(key: str) -> None:
+    with door() as server, pytest.raises(ConfigError) as caught:
+        make_client(Settings(cluster_url=f"http://127.0.0.1:{server.server_address[1]}", cluster_api_key=key))
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost", "ftp://a", "http://", "http://a:b", "http://a:99999", f"https://u:{SECRET}@[a"]
+)
+def test_an_address_that_is_none_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match="no address") as caught:
+        make_client(Settings(cluster_url=url))
+    assert SECRET not in str(caught.value)
+
+
+def test_a_password_of_nobody_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nobody"):
+        make_client(Settings(cluster_url="http://127.0.0.1:9", cluster_password=SECRET))

@@ -122,7 +122,54 @@ def test_a_cluster_that_does_not_answer_is_asked_again_later() -> None:
 def test_the_limit_comes_first() -> None:
     cluster = Cluster()
     narrow = gate(cluster, per_hour=1)
-    narrow.admit("log-aws-cloudtrail-2026.11.23")
+    narrow.admit("log-aws-cloudtrail-2026.10.23")
     with pytest.raises(TooManyIndicesError):
-        narrow.admit("log-aws-cloudtrail-2026.11.24")
-    assert list(cluster.created) == ["log-aws-cloudtrail-2026.11.23"]
+        narrow.admit("log-aws-cloudtrail-2026.10.24")
+    assert list(cluster.created) == ["log-aws-cloudtrail-2026.10.23"]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "log-aws-cloudtrail-2026.11.24",
+        "log-aws-cloudtrail-2026.11.25",
+        "log-aws-cloudtrail-2026.11.17",
+        "log-aws-cloudtrail-misdated",
+        "siem-sessions-2026.10",
+        "siem-sessions-2026.12",
+        "siem-sessions-undated",
+        "siem-dead-letters-2026.11",
+    ],
+)
+def test_forged_dates_keep_nothing_of_these_days_out(index: str) -> None:
+    narrow = gate(Cluster(), per_hour=1)
+    narrow.admit("log-aws-cloudtrail-2020.01.01")
+    narrow.admit(index)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "log-aws-cloudtrail-2026.11.16",
+        "log-aws-cloudtrail-2026.11.26",
+        "log-aws-cloudtrail-9999.12.31",
+        "siem-sessions-2026.09",
+        "siem-sessions-2027.01",
+        "siem-sessions-1000.77",
+    ],
+)
+def test_all_others_are_counted(index: str) -> None:
+    narrow = gate(Cluster(), per_hour=1)
+    narrow.admit("log-aws-cloudtrail-2020.01.01")
+    with pytest.raises(TooManyIndicesError):
+        narrow.admit(index)
+
+
+def test_what_could_not_be_created_is_not_counted() -> None:
+    cluster = Cluster(ConnectionTimeout("TIMEOUT", "", Exception()))
+    narrow = gate(cluster, per_hour=1)
+    for _ in range(3):
+        with pytest.raises(ClusterError, match="cannot create"):
+            narrow.admit("log-aws-cloudtrail-2026.10.24")
+    cluster.refusal = None
+    narrow.admit("log-aws-cloudtrail-2026.10.24")

@@ -72,6 +72,9 @@ def test_none_is_on_by_default() -> None:
         ({"when": "now"}, "when is not known"),
         ({"match": {}}, "match is missing"),
         ({"match": {"eventName": []}}, "eventName has no value"),
+        ({"match": {"eventName": ["A", ""]}}, "a value of eventName is no text"),
+        ({"match": {"eventName": ["A", ["B"]]}}, "a value of eventName is no text"),
+        ({"match": {"eventName": {"a": "b"}}}, "a value of eventName is no text"),
         ({"match": {"userAgent": "x", "eventName": "y"}}, "userAgent is not a field that AWS alone fills"),
         ({"match": {"sourceIPAddress": "1.2.3.4", "eventName": "y"}}, "sourceIPAddress is not a field"),
         ({"match": {"userIdentity.arn": "x", "eventName": "y"}}, "userIdentity.arn is not a field"),
@@ -99,6 +102,39 @@ def test_a_broken_file_says_which(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"broken\.yml"):
         read_filters(path)
+
+
+def written(tmp_path: Path, match: str) -> Path:
+    path = tmp_path / "filters.yml"
+    path.write_text(f"- name: n\n  owner: o\n  reason: r\n  match:\n{match}")
+    return path
+
+
+@pytest.mark.parametrize(
+    "account", ["012345670123", "123456789012", "'123456789012'", "0b10", "1e5", "2023-13-45", "Yes"]
+)
+def test_values_are_what_is_written(tmp_path: Path, account: str) -> None:
+    (found,) = read_filters(written(tmp_path, f"    eventName: X\n    userIdentity.accountId: {account}\n"))
+    assert found.match["userIdentity.accountId"] == {account.strip("'")}
+
+
+def test_what_is_read_only_is_a_text_as_well(tmp_path: Path) -> None:
+    drop = dropper(read_filters(written(tmp_path, "    eventName: Decrypt\n    readOnly: true\n")))
+    assert [drop(record(readOnly=value)) for value in (True, False, "true", None)] == ["n", None, "n", None]
+
+
+@pytest.mark.parametrize(
+    ("match", "line", "problem"),
+    [
+        ("    eventName: A\n    eventSource: b\n    eventName: C\n", 7, "'eventName' stands twice"),
+        ("    [a, b]: c\n", 5, "a key is no text"),
+        ("    eventName: 'A\n", 6, "unexpected end of stream"),
+    ],
+)
+def test_a_slip_is_told_with_its_line(tmp_path: Path, match: str, line: int, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as caught:
+        read_filters(written(tmp_path, match))
+    assert str(caught.value.where).endswith(f"filters.yml:{line}")
 
 
 def test_nothing_a_caller_writes_is_allowed() -> None:

@@ -10,9 +10,15 @@ from types import TracebackType
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from loader.errors import ConfigError
+
 
 class MetricsServer:
-    """Serves ``/metrics`` and ``/healthz`` (200, or 503 with the reason) while its ``with`` block runs."""
+    """Serves ``/metrics`` and ``/healthz`` (200, or 503 with the reason) while its ``with`` block runs.
+
+    Raises:
+        ConfigError: there is no listening on this address and port.
+    """
 
     def __init__(self, registry: CollectorRegistry, trouble: Callable[[], str | None], *, host: str, port: int) -> None:
 
@@ -36,7 +42,14 @@ class MetricsServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Requests for metrics are no news."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise ConfigError(
+                f"metrics cannot be served: {error.strerror or error}",
+                where=f"{host}:{port}",
+                hint="Choose another --metrics-port (0 takes a free one), and a --metrics-host of this machine.",
+            ) from None
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
     @property

@@ -10,6 +10,7 @@ project's own is ever deleted.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import uuid
 import warnings
@@ -38,6 +39,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write tests/golden/**/NAME.out.json anew from NAME.in.json, to be reviewed as a difference",
     )
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Commands send this project's logs to standard error, for as long as their process lives."""
+    ours = logging.getLogger("loader")
+    handlers, level, propagate = list(ours.handlers), ours.level, ours.propagate
+    yield
+    ours.handlers[:] = handlers
+    ours.setLevel(level)
+    ours.propagate = propagate
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,17 @@ from types import FrameType
 
 import click
 
-from loader.cli.backfill import backfill_command, find_command, replay_command
+from loader.cli.backfill import backfill_command
+from loader.cli.find import find_command
 from loader.cli.output import print_json
+from loader.cli.parameters import Something
+from loader.cli.replay import replay_command
 from loader.cli.settings import settings_for_cluster
 from loader.errors import ConfigError
 from loader.exposition import MetricsServer
 from loader.ingest.assemble import assemble, aws_client, message_handler
 from loader.ingest.metrics import Metrics
+from loader.ingest.queue_errors import check_queue
 from loader.ingest.worker import QueueOptions, QueueWorker
 from loader.telemetry import configure_logging
 
@@ -28,7 +32,7 @@ def command() -> None:
 
 @command.command("worker")
 @click.option("--drain", is_flag=True, help="Stop when the queue is empty instead of waiting for more.")
-@click.option("--queue", "queue_url", help="URL of the SQS queue.  [default: SIEM_QUEUE_URL]")
+@click.option("--queue", "queue_url", type=Something(), help="URL of the SQS queue.  [default: SIEM_QUEUE_URL]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Objects loaded at the same time.  [default: SIEM_WORKERS]")
 @click.option(
     "--visibility", default=300, show_default=True, type=click.IntRange(5, 43200), help="Seconds a message is kept."
@@ -51,23 +55,27 @@ def worker_command(
 ) -> None:
     """Consume S3 notifications from a queue until stopped.
 
-    SIGTERM and Ctrl-C finish what is in work first, and give back what takes longer than the grace. Logs are JSON
-    lines on standard error; the accounts are one JSON object on standard output at the end. Any number of workers may
-    share a queue.
+    SIGTERM and Ctrl-C finish what is in work first, and give back what takes longer than the grace; another Ctrl-C does
+    not wait. Logs are JSON lines on standard error; the accounts are one JSON object on standard output at the end. Any
+    number of workers may share a queue.
     """
     configure_logging(log_level)
     settings = settings_for_cluster()
     url = queue_url or settings.queue_url
-    if url is None:
+    if not url:
         raise ConfigError("no queue is configured", where="SIEM_QUEUE_URL", hint="Set it, or pass --queue URL.")
     metrics = Metrics()
     assembly = assemble(settings)
     handler = message_handler(assembly, queue=url.rsplit("/", 1)[-1], metrics=metrics)
     options = QueueOptions(url, workers=workers or settings.workers, visibility=visibility, grace=grace, drain=drain)
-    worker = QueueWorker(aws_client(settings, "sqs"), handler, options, clock=assembly.clock)
+    sqs = aws_client(settings, "sqs")
+    check_queue(sqs, url)
+    worker = QueueWorker(sqs, handler, options, clock=assembly.clock)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stop()
+        # Again, from a keyboard: without waiting. What was in work comes again when its time out of sight is over.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

@@ -80,8 +80,18 @@ def run() -> None:
     except Exception as error:
         if os.environ.get("SIEM_DEBUG"):
             raise
+        if (told := _configuration_error(error)) is not None:
+            print_error(told)
+            sys.exit(told.exit_code)
         screen = error_console()
         screen.print("[bold red]Defect[/] ", end="")
         screen.print(f"{type(error).__name__}: {error}", markup=False)
         screen.print("  next Run again with SIEM_DEBUG=1 for the traceback, and report it.", markup=False)
         sys.exit(70)
+
+
+def _configuration_error(error: Exception) -> SiemError | None:
+    """Return what is wrong with AWS settings here: whatever asks AWS for something may be the first to notice."""
+    from loader.aws_errors import configuration_error  # takes botocore along, which few commands need
+
+    return configuration_error(error)

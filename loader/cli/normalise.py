@@ -52,6 +52,8 @@ def command(files: tuple[Path, ...], meta: bool) -> None:
 
 def _pieces(path: Path) -> Iterator[Piece | Broken]:
     if str(path) == "-":
+        if sys.stdin is None:  # the shell has closed it
+            raise click.UsageError("Standard input is closed. Give a file, or pipe something into this command.")
         return read_pieces(iter(lambda: sys.stdin.buffer.read(2**20), b""), Limits())
     return read_pieces(file_fetch(ObjectRef(LOCAL_BUCKET, str(path))), Limits())
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from loader.aws_errors import making_client
 from loader.clock import Clock, SystemClock
 from loader.config import Settings
 from loader.identity.writer import SessionWriter
@@ -60,22 +61,27 @@ def message_handler(
 
 
 def aws_client(settings: Settings, service: str) -> Any:
-    """Return a boto3 client for ``service`` (``s3``, ``sqs``, …) by the settings' region and endpoint."""
+    """Return a boto3 client for ``service`` (``s3``, ``sqs``, …) by the settings' region and endpoint.
+
+    Raises:
+        ConfigError: there is no region, no such profile, or an endpoint that is none.
+    """
     import boto3
     from botocore.config import Config
 
-    return boto3.client(
-        service,
-        region_name=settings.aws_region,
-        endpoint_url=settings.aws_endpoint_url,
-        config=Config(
-            connect_timeout=10,
-            read_timeout=60,
-            retries={"mode": "standard", "max_attempts": 4},
-            max_pool_connections=settings.workers * 2 + AT_A_TIME,
-            s3={"addressing_style": "path"} if settings.aws_endpoint_url else {},
-        ),
-    )
+    with making_client(service):
+        return boto3.client(
+            service,
+            region_name=settings.aws_region or None,
+            endpoint_url=settings.aws_endpoint_url or None,
+            config=Config(
+                connect_timeout=10,
+                read_timeout=60,
+                retries={"mode": "standard", "max_attempts": 4},
+                max_pool_connections=settings.workers * 2 + AT_A_TIME,
+                s3={"addressing_style": "path"} if settings.aws_endpoint_url else {},
+            ),
+        )
 
 
 def assemble(

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from urllib.parse import quote_plus
 
 import orjson
+from botocore.exceptions import BotoCoreError, ClientError
 
 from loader.errors import SiemError, SourceError
 from loader.ingest.allowance import Allowance
 from loader.ingest.objects import Arrival, ObjectLoader, Outcome
+from loader.ingest.queue_errors import queue_error
 from loader.ingest.report import ObjectReport, Totals
 from loader.source.objects import ObjectRef
+
+log = logging.getLogger(__name__)
 
 _SQS_BATCH = 10
 #: Objects in one group, and their bytes as stored.
@@ -26,23 +32,29 @@ _GROUP_BYTES = 2**20
 
 @dataclass(slots=True)
 class BackfillResult:
-    """The accounts, and the objects that could not be loaded now: run the same backfill again for them."""
+    """The accounts of a backfill, and what is not loaded: run the same backfill again for it."""
 
     totals: Totals = field(default_factory=Totals)
+    #: Objects that could not be loaded now.
     failed: list[tuple[ObjectRef, SiemError]] = field(default_factory=list)
+    #: Objects that wait for a person as dead letters, by reason.
+    parked: list[tuple[ObjectRef, str]] = field(default_factory=list)
+    #: Objects that were not begun, because it was told to stop.
+    not_tried: int = 0
 
 
 def load_all(
     loader: ObjectLoader,
-    refs: Iterable[ObjectRef],
+    refs: Sequence[ObjectRef],
     *,
     workers: int,
     on_report: Callable[[ObjectRef, ObjectReport | None], None] = lambda _ref, _report: None,
     stop: threading.Event | None = None,
 ) -> BackfillResult:
-    """Load ``refs`` with ``workers`` threads, a bounded number ahead of the listing.
+    """Load ``refs`` with ``workers`` threads, a bounded number ahead of what is done.
 
-    One object's failure does not end the others; it is in ``failed``. ``stop`` ends after what is in work.
+    One object's failure, even by a defect of ours, does not end the others; it is in ``failed``. ``stop`` ends after
+    what is in work; what was not begun then is counted.
     """
     taken = _Taken(on_report)
     waiting: dict[Future[list[Outcome]], list[ObjectRef]] = {}
@@ -53,7 +65,9 @@ def load_all(
     def collect(most: int) -> None:
         while len(waiting) > most:
             for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                for ref, outcome in zip(waiting.pop(done), done.result(), strict=True):
+                group, error = waiting.pop(done), done.exception()
+                outcomes = done.result() if error is None else [error] * len(group)
+                for ref, outcome in zip(group, outcomes, strict=True):
                     taken.take(ref, outcome)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="backfill") as pool:
@@ -64,7 +78,9 @@ def load_all(
             waiting[pool.submit(loader.load_together, arrivals, Allowance(may_begin=go_on))] = group
             collect(workers * 2 - 1)
         collect(0)
-    return taken.result
+    result = taken.result
+    result.not_tried = len(refs) - result.totals.objects - len(result.failed)
+    return result
 
 
 class _Taken:
@@ -74,16 +90,21 @@ class _Taken:
         self.result = BackfillResult()
         self._on_report = on_report
 
-    def take(self, ref: ObjectRef, outcome: Outcome) -> None:
-        """Count what became of an object. Raises what no object is to blame for."""
+    def take(self, ref: ObjectRef, outcome: Outcome | BaseException) -> None:
+        """Count what became of an object."""
+        if outcome is None:
+            return
         if isinstance(outcome, ObjectReport):
             self.result.totals.add(outcome)
+            if outcome.outcome == "parked":
+                self.result.parked.append((ref, outcome.reason or "unknown"))
             self._on_report(ref, outcome)
-        elif isinstance(outcome, SiemError):
-            self.result.failed.append((ref, outcome))
-            self._on_report(ref, None)
-        elif outcome is not None:
-            raise outcome
+            return
+        if not isinstance(outcome, SiemError):
+            log.error("an object is not loaded for a defect of the loader", extra={"uri": ref.uri}, exc_info=outcome)
+            outcome = SiemError(f"a defect of the loader, please report it: {type(outcome).__name__}: {outcome}")
+        self.result.failed.append((ref, outcome))
+        self._on_report(ref, None)
 
     def has_a_name(self, ref: ObjectRef) -> bool:
         """Tell whether a key can be written into the ledger: a local file may have a name that is no Unicode text."""
@@ -121,6 +142,8 @@ def s3_event(ref: ObjectRef) -> dict[str, Any]:
     return {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
+        # When it was written, as far as that is known: the ledger and the metrics tell the lag since then.
+        **({"eventTime": ref.delivered} if ref.delivered else {}),
         "eventName": "ObjectCreated:Put",
         "awsRegion": ref.region or "",
         "s3": {
@@ -132,30 +155,41 @@ def s3_event(ref: ObjectRef) -> dict[str, Any]:
     }
 
 
-def enqueue_all(sqs: Any, queue_url: str, refs: Iterable[ObjectRef], on_sent: Callable[[int], None]) -> int:
+def enqueue_all(
+    sqs: Any,
+    queue_url: str,
+    refs: Iterable[ObjectRef],
+    on_sent: Callable[[int], None],
+    *,
+    stop: threading.Event | None = None,
+) -> int:
     """Put a message for each of ``refs`` into the queue, so that a fleet of workers shares the backfill.
 
-    ``sqs`` is a boto3 client. Returns the number of messages that the queue took.
+    ``sqs`` is a boto3 client. ``on_sent`` is told after each request how many messages the queue has taken so far,
+    which is also what is returned in the end. ``stop`` ends it between two requests.
 
     Raises:
-        SiemError: the queue refused a message; those sent before it are in the queue, and sending them again only
-            makes duplicates that are counted as such.
+        SiemError: the queue cannot be used (a ``ConfigError`` if it is none), or refused a message. What was sent
+            before is in the queue; sending it again only makes duplicates that are counted as such.
     """
     sent = 0
-    batch: list[ObjectRef] = []
-    for ref in refs:
-        batch.append(ref)
-        if len(batch) == _SQS_BATCH:
-            sent += _send(sqs, queue_url, batch)
-            on_sent(sent)
-            batch = []
-    if batch:
-        sent += _send(sqs, queue_url, batch)
+    coming = iter(refs)
+    while not (stop is not None and stop.is_set()) and (batch := list(islice(coming, _SQS_BATCH))):
+        try:
+            answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=_entries(queue_url, batch))
+        except (BotoCoreError, ClientError) as error:
+            raise queue_error(error, queue_url) from None
+        sent += len(answer.get("Successful", []))
         on_sent(sent)
+        if failed := answer.get("Failed", []):
+            raise SiemError(
+                f"the queue refused {len(failed)} of {len(batch)} messages: {failed[0].get('Message')}",
+                where=batch[int(failed[0]["Id"])].uri,
+            )
     return sent
 
 
-def _send(sqs: Any, queue_url: str, batch: list[ObjectRef]) -> int:
+def _entries(queue_url: str, batch: Sequence[ObjectRef]) -> list[dict[str, str]]:
     entries = [
         {"Id": str(number), "MessageBody": orjson.dumps({"Records": [s3_event(ref)]}).decode()}
         for number, ref in enumerate(batch)
@@ -164,9 +198,4 @@ def _send(sqs: Any, queue_url: str, batch: list[ObjectRef]) -> int:
         for entry, ref in zip(entries, batch, strict=True):
             name = hashlib.sha256(ref.uri.encode()).hexdigest()
             entry |= {"MessageGroupId": name, "MessageDeduplicationId": name}
-    answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
-    failed = answer.get("Failed", [])
-    if failed:
-        first = batch[int(failed[0]["Id"])]
-        raise SiemError(f"the queue refused {len(failed)} messages: {failed[0].get('Message')}", where=first.uri)
-    return len(batch)
+    return entries

@@ -1,4 +1,4 @@
-"""Which objects a backfill reads: by date prefix in S3, or local files."""
+"""Which objects in S3 a backfill reads: by day of delivery, or whatever is below a prefix."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loader.aws_errors import aws_error, code_of
 from loader.clock import rfc3339
-from loader.errors import SourceError
-from loader.source.objects import LOCAL_BUCKET, ObjectRef
+from loader.errors import ConfigError, SourceError
+from loader.source.objects import ObjectRef
 
-_ACCOUNT = re.compile(r"^\d{12}$")
-_ORGANISATION = re.compile(r"^o-[a-z0-9]+$")
-#: Folders below an account that hold records. Digests are read by the validator.
-_RECORD_FOLDERS = ("CloudTrail", "CloudTrail-Insight", "CloudTrail-NetworkActivity")
-_LOG_NAME = re.compile(r"\.(json|json\.gz|gz|ndjson|jsonl)$")
+_S3_URI = re.compile(r"[Ss]3://([^/]+)(?:/(.*))?", re.DOTALL)
+_ACCOUNT = re.compile(r"\d{12}")
+_ORGANISATION = re.compile(r"o-[a-z0-9]+")
+#: The folder of an account: only behind AWSLogs/ twelve digits are one, a trail's own prefix may be called anything.
+_ACCOUNT_FOLDER = re.compile(r"(?:.*/)?AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/", re.DOTALL)
+_HINTS = {
+    **dict.fromkeys(("AccessDenied", "403", "AllAccessDisabled"), "s3:ListBucket on the bucket is needed."),
+    "NoSuchBucket": "Is its name right? Those of this account are told by: aws s3 ls.",
+}
+#: Of so many days each is asked for; of more, only those of which there is a folder.
+_FEW_DAYS = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,107 +37,137 @@ class Range:
     accounts: frozenset[str] = frozenset()
     regions: frozenset[str] = frozenset()
 
-    def days(self) -> Iterator[date]:
-        """Yield every day."""
-        day = self.first
-        while day <= self.last:
-            yield day
-            day += timedelta(days=1)
+    def days(self) -> Iterator[str]:
+        """Yield every day, as CloudTrail names its folder: ``2026/11/01``."""
+        for number in range(self.first.toordinal(), self.last.toordinal() + 1):
+            yield _folder_of(date.fromordinal(number))
+
+    def holds(self, folder: str) -> bool:
+        """Tell whether a year, a month or a day, as CloudTrail names folders, has to do with these days."""
+        return _folder_of(self.first)[: len(folder)] <= folder <= _folder_of(self.last)[: len(folder)]
+
+    @property
+    def is_short(self) -> bool:
+        """Tell whether asking for every day costs less than looking which days are there."""
+        return self.last - self.first < _FEW_DAYS
+
+
+def _folder_of(day: date) -> str:
+    return day.isoformat().replace("-", "/")
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and prefix of ``s3://bucket/prefix``.
+    """Return bucket and prefix of ``s3://bucket/prefix``. Everything behind the bucket is the prefix, as it is.
 
     Raises:
         SourceError: it is no such URI.
     """
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc:
+    match = _S3_URI.fullmatch(uri)
+    if match is None:
         raise SourceError("not an S3 URI", kind="bad_uri", where=uri, hint="Write it as s3://bucket/prefix.")
-    return parts.netloc, parts.path.lstrip("/")
+    return match[1], match[2] or ""
 
 
 def list_trail(client: Any, uri: str, span: Range) -> Iterator[ObjectRef]:
     """Yield the log files below ``uri`` that were delivered within ``span``, account by account, day by day.
 
-    ``uri`` may end anywhere at or above an account: at the bucket, at a trail's own prefix, at ``AWSLogs/``, at an
-    organisation's folder. Only the days asked for are listed: terabytes of other days cost nothing. ``client`` is a
-    boto3 S3 client.
+    ``uri`` may end anywhere: at the bucket, at a trail's own prefix, at ``AWSLogs/``, at an organisation's folder, at
+    an account, at a Region or a day below one. Only the days asked for are listed: terabytes of other days cost
+    nothing. What is no record is listed as well if CloudTrail puts it where records are, so that it is counted, like
+    what a queue announces; digests are not, the validator reads those. ``client`` is a boto3 S3 client.
 
     Raises:
         SourceError: S3 refuses to list, or there is no trail below ``uri``.
+        ConfigError: there are no credentials to ask with.
     """
     bucket, prefix = parse_s3_uri(uri)
+    folders = _Folders(client, bucket, prefix)
     found = False
-    for account in _accounts(client, bucket, prefix):
+    for account in folders.accounts():
         found = True
-        if span.accounts and account.rstrip("/").rsplit("/", 1)[-1] not in span.accounts:
+        if span.accounts and _name(account) not in span.accounts:
             continue
-        for region in _regions(client, bucket, account, span):
-            for day in span.days():
-                yield from _objects(client, bucket, f"{region}{day:%Y/%m/%d}/")
+        for region in folders.regions(account, span):
+            for day in folders.days(region, span):
+                yield from _objects(client, bucket, max(day, prefix, key=len))
     if not found:
-        raise SourceError(
-            "no AWSLogs/<account>/ is below it",
-            kind="no_trail",
-            where=uri,
-            hint="Give the bucket or the trail's prefix.",
-        )
+        hint = "Give the bucket or the trail's prefix."
+        if prefix.startswith("/"):
+            hint = "Its keys would have to begin with a slash: write one slash behind the bucket."
+        raise SourceError("no AWSLogs/<account>/ is below it", kind="no_trail", where=uri, hint=hint)
 
 
 def list_prefix(client: Any, uri: str) -> Iterator[ObjectRef]:
-    """Yield every object below ``uri``, whatever its key looks like."""
+    """Yield every object below ``uri``, whatever its key looks like.
+
+    Raises:
+        SourceError: S3 refuses to list.
+        ConfigError: there are no credentials to ask with.
+    """
     bucket, prefix = parse_s3_uri(uri)
     yield from _objects(client, bucket, prefix)
 
 
-def list_files(paths: list[Path]) -> Iterator[ObjectRef]:
-    """Yield local files, folders walked to any depth, in order.
+class _Folders:
+    """The folders of trails at, above or below a prefix. Where the prefix names one, nobody is asked for it."""
 
-    Raises:
-        SourceError: a path does not exist.
-    """
-    for path in paths:
-        if path.is_dir():
-            below = sorted(entry for entry in path.rglob("*") if entry.is_file() and _LOG_NAME.search(entry.name))
-        elif path.exists():
-            below = [path]
+    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix
+
+    def accounts(self) -> Iterator[str]:
+        """Yield the folders of accounts."""
+        prefix = self._prefix if self._prefix.endswith("/") or not self._prefix else f"{self._prefix}/"
+        if match := _ACCOUNT_FOLDER.match(prefix):
+            yield match[0]
+            return
+        start = prefix if "AWSLogs" in prefix.split("/") else f"{prefix}AWSLogs/"
+        for folder in self._listed(start):
+            if _ACCOUNT.fullmatch(_name(folder)):
+                yield folder
+            elif _ORGANISATION.fullmatch(_name(folder)):
+                yield from (inner for inner in self._listed(folder) if _ACCOUNT.fullmatch(_name(inner)))
+
+    def regions(self, account: str, span: Range) -> Iterator[str]:
+        """Yield the folders of Regions that CloudTrail has put something into for an account."""
+        for kind in self._below(account):
+            # Whatever kind of events comes next has a folder of this name, and the queue's worker would load it.
+            if _name(kind).startswith("CloudTrail") and _name(kind) != "CloudTrail-Digest":
+                yield from (one for one in self._below(kind) if not span.regions or _name(one) in span.regions)
+
+    def days(self, region: str, span: Range) -> Iterator[str]:
+        """Yield the folders of days."""
+        if span.is_short:
+            for day in span.days():
+                folder = f"{region}{day}/"
+                if self._agrees(folder):
+                    yield folder
+            return
+        found = [region]
+        for _ in ("year", "month", "day"):
+            below = [inner for folder in found for inner in self._below(folder)]
+            found = [folder for folder in below if span.holds(folder[len(region) : -1])]
+        yield from found
+
+    def _below(self, folder: str) -> Iterator[str]:
+        name, slash, _ = self._prefix.removeprefix(folder).partition("/")
+        if self._prefix.startswith(folder) and slash:
+            yield f"{folder}{name}/"
         else:
-            raise SourceError("no such file or folder", kind="missing", where=str(path))
-        for entry in below:
-            yield ObjectRef(LOCAL_BUCKET, str(entry.resolve()), size=entry.stat().st_size)
+            yield from filter(self._agrees, self._listed(folder))
+
+    def _agrees(self, folder: str) -> bool:
+        return folder.startswith(self._prefix) or self._prefix.startswith(folder)
+
+    def _listed(self, folder: str) -> Iterator[str]:
+        for page in _pages(self._client, self._bucket, folder, delimiter="/"):
+            for entry in page.get("CommonPrefixes", []):
+                yield entry["Prefix"]
 
 
-def _accounts(client: Any, bucket: str, prefix: str) -> Iterator[str]:
-    """Yield the prefixes of accounts at or below ``prefix``."""
-    if prefix and not prefix.endswith("/"):
-        prefix += "/"
-    last = prefix.rstrip("/").rsplit("/", 1)[-1]
-    if _ACCOUNT.match(last):
-        yield prefix
-        return
-    start = prefix
-    if "AWSLogs" not in prefix.split("/"):
-        start = f"{prefix}AWSLogs/"
-    for folder in _folders(client, bucket, start):
-        name = folder.rstrip("/").rsplit("/", 1)[-1]
-        if _ACCOUNT.match(name):
-            yield folder
-        elif _ORGANISATION.match(name):
-            yield from (inner for inner in _folders(client, bucket, folder) if _ACCOUNT.match(inner.split("/")[-2]))
-
-
-def _regions(client: Any, bucket: str, account: str, span: Range) -> Iterator[str]:
-    for kind in _RECORD_FOLDERS:
-        for region in _folders(client, bucket, f"{account}{kind}/"):
-            if not span.regions or region.split("/")[-2] in span.regions:
-                yield region
-
-
-def _folders(client: Any, bucket: str, prefix: str) -> Iterator[str]:
-    for page in _pages(client, bucket, prefix, delimiter="/"):
-        for entry in page.get("CommonPrefixes", []):
-            yield entry["Prefix"]
+def _name(folder: str) -> str:
+    return folder.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _objects(client: Any, bucket: str, prefix: str) -> Iterator[ObjectRef]:
@@ -151,11 +186,12 @@ def _pages(client: Any, bucket: str, prefix: str, **options: str) -> Iterator[di
     request = {"Bucket": bucket, "Prefix": prefix}
     if options:
         request["Delimiter"] = options["delimiter"]
+    where = f"s3://{bucket}/{prefix}"
     try:
         yield from client.get_paginator("list_objects_v2").paginate(**request)
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        hint = "s3:ListBucket is needed." if code in ("AccessDenied", "403") else None
-        raise SourceError(f"S3 answered {code}", kind="unlisted", where=f"s3://{bucket}/{prefix}", hint=hint) from None
-    except BotoCoreError as error:
-        raise SourceError(str(error), kind="unlisted", where=f"s3://{bucket}/{prefix}") from None
+    except (ClientError, BotoCoreError) as error:
+        hint = _HINTS.get(code_of(error)) if isinstance(error, ClientError) else None
+        told = aws_error(error, where=where, hint=hint)
+        if isinstance(told, ConfigError):
+            raise told from None
+        raise SourceError(told.message, kind="unlisted", where=where, hint=told.hint) from None

@@ -10,6 +10,8 @@ from loader.errors import SourceError
 
 #: ``bucket`` of an object that is a file on this machine.
 LOCAL_BUCKET = "local"
+#: ``key`` of what came through a pipe begins with it, in that bucket; no path is written so, they begin with a slash.
+PIPED = "stdin:"
 #: ``bucket`` of what CloudWatch Logs sent begins with it; no bucket in S3 has a colon in its name.
 LOG_GROUP = "cloudwatch-logs:"
 
@@ -24,8 +26,9 @@ class ObjectRef:
 
     ``key`` is the real key, already decoded. ``size`` counts the bytes as stored; ``etag`` and ``version_id`` are those
     of the notification or the listing: an object that has another etag by now is another object. ``delivered`` is when
-    it was written (RFC 3339). Of a file, ``bucket`` is ``local`` and ``key`` the path as given; of a subscription's
-    message, ``bucket`` is ``cloudwatch-logs:`` and the log group, ``key`` the log stream, the first event's day and id.
+    it was written (RFC 3339). Of a file, ``bucket`` is ``local`` and ``key`` its path; of what came through a pipe,
+    ``key`` is ``stdin:`` and the digest of its content. Of a subscription's message, ``bucket`` is ``cloudwatch-logs:``
+    and the log group, ``key`` the log stream, the first event's day and id.
     """
 
     bucket: str
@@ -43,8 +46,10 @@ class ObjectRef:
 
     @property
     def can_be_read_again(self) -> bool:
-        """Tell whether its bytes can be had another time: a subscription sends them only once."""
-        return not self.bucket.startswith(LOG_GROUP)
+        """Tell whether its bytes can be had another time: a subscription and a pipe give them only once."""
+        return not self.bucket.startswith(LOG_GROUP) and not (
+            self.bucket == LOCAL_BUCKET and self.key.startswith(PIPED)
+        )
 
 
 @dataclass(frozen=True, slots=True)

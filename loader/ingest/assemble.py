@@ -76,8 +76,9 @@ def aws_client(settings: Settings, service: str) -> Any:
             endpoint_url=settings.aws_endpoint_url or None,
             config=Config(
                 connect_timeout=10,
-                read_timeout=60,
-                retries={"mode": "standard", "max_attempts": 4},
+                # SQS may keep a request for 20 seconds; of all others nobody waits that long for the next byte.
+                read_timeout=60 if service == "sqs" else 20,
+                retries={"mode": "standard", "max_attempts": 3},
                 max_pool_connections=settings.workers * 2 + AT_A_TIME,
                 s3={"addressing_style": "path"} if settings.aws_endpoint_url else {},
             ),

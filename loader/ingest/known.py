@@ -33,29 +33,35 @@ class KnownRecords:
         self._lookup = lookup
 
     def among(self, runs: Sequence[Run]) -> list[dict[int, Whereabouts]]:
-        """Return for each run: position in it → where its document is, of records that are certainly in the cluster."""
+        """Return for each run: position in it → where its document is, of records that are certainly in the cluster.
+
+        Objects are loaded from their beginning: of one whose first records are new, the others are not asked for.
+        """
         known: list[dict[int, Whereabouts]] = [{} for _ in runs]
-        total = sum([len(pieces) for _, pieces in runs])
-        if total >= _WORTH_ASKING:
-            everything = [(run, position) for run, (_, pieces) in enumerate(runs) for position in range(len(pieces))]
-            found = self._ask(runs, everything[:: total // _SAMPLE])
+        asked = [number for number, (work, pieces) in enumerate(runs) if pieces and not work.is_new]
+        everything = [(number, position) for number in asked for position in range(len(runs[number][1]))]
+        if len(everything) >= _WORTH_ASKING:
+            found = self._ask(runs, everything[:: len(everything) // _SAMPLE])
             if len(found) >= _TELLING:
                 found = self._ask(runs, everything)
+            else:
+                for number in asked:
+                    runs[number][0].is_new = True
             # What a sample that tells nothing has found is known all the same.
-            for (run, position), place in found.items():
-                known[run][position] = place
+            for (number, position), place in found.items():
+                known[number][position] = place
         return known
 
     def _ask(self, runs: Sequence[Run], chosen: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Whereabouts]:
         by_index: defaultdict[str, list[tuple[tuple[int, int], Whereabouts]]] = defaultdict(list)
-        for run, position in chosen:
-            work, pieces = runs[run]
+        for number, position in chosen:
+            work, pieces = runs[number]
             log_type = work.log_type
             if log_type is None or log_type.locate is None:
                 continue
             place = log_type.locate(pieces[position].raw, work.context)
             if place is not None:
-                by_index[log_type.index(place.day)].append(((run, position), place))
+                by_index[log_type.index(place.day)].append(((number, position), place))
         found: dict[tuple[int, int], Whereabouts] = {}
         for index, there in by_index.items():
             present = self._lookup.present(index, [place.id for _, place in there])

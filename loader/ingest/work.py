@@ -36,6 +36,8 @@ class Work:
     #: Dead letters that wait to be written, and how many there were in all.
     letters: list[DeadLetter] = field(default_factory=list)
     bad: int = 0
+    #: Whether its first records were not in the cluster: then the others need not be asked for.
+    is_new: bool = False
     #: Why it has to come again. Nothing of it is counted or parked any more.
     error: Exception | None = None
     #: Whether what failed was done for several objects at once, and so may be another one's fault.

@@ -116,7 +116,7 @@ def finish(
     """
     actor = acting.actor
     text, day = moment.text, index_day(moment, origin.believed)
-    if day == MISDATED:
+    if day is MISDATED:
         tags += (day,)
     action, address, agent, named = record.event_name, NO_ADDRESS, b"", actor.related_json
     if record.source_ip_address is not UNSET:
@@ -172,45 +172,46 @@ def finish(
     if hosts or record.resources:
         more = _hosts(hosts, record) + more
     related += (_ips(address, details.value) if details.telling else address.related) + more
-    siem = call.siem + (member(b"truncated", truncated) if truncated else b"") + actor.session
+    siem = call.siem + actor.session if not truncated else call.siem + member(b"truncated", truncated) + actor.session
+    event_id = record.event_id
     # Every member has a comma before it; the first of an object must not.
-    return Rendered(
-        day,
-        derive_id(raw),
-        b"".join(
-            (
-                b'{"@timestamp":"',
-                text.encode(),
-                b'"%b' % member(b"tags", tags) if tags else b'"',
-                call.event,
-                *((b',"id":', encode(record.event_id)) if record.event_id is not UNSET else ()),
-                origin.event,
-                b"" if insight is None else insight.window,
-                call.cloud,
-                user,
-                actor.service,
-                address.source,
-                agent,
-                tls.tls,
-                *((b',"related":{', related[1:], b"}") if related else ()),
-                origin.s3,
-                stored,
-                b"}",
-                call.trail,
-                _trail(record),
-                tls.trail,
-                acting.trail,
-                b"" if insight is None else insight.trail,
-                _console_login(additional.value) if action == "ConsoleLogin" else b"",
-                b',"leaves":[',
-                leaves,
-                *((b']}},"siem":{', siem[1:], b"}}") if siem else (b"]}}}",)),
-            )
-        ),
-        text,
-        acting.who,
-        call.issuing or (insight is not None and issues_credentials(record.event_source, action)),
-    )
+    parts = [
+        b'{"@timestamp":"',
+        text.encode(),
+        b'"%b' % member(b"tags", tags) if tags else b'"',
+        call.event,
+        b',"id":' + encode(event_id) if event_id is not UNSET else b"",
+        origin.event,
+        call.cloud,
+        user,
+        actor.service,
+        address.source,
+        agent,
+        tls.tls,
+        b',"related":{%b}' % related[1:] if related else b"",
+        origin.s3,
+        stored,
+        b"}",
+        call.trail,
+        _trail(record),
+        tls.trail,
+        acting.trail,
+        b',"leaves":[',
+        leaves,
+        b']}},"siem":{%b}}' % siem[1:] if siem else b"]}}}",
+    ]
+    if action == "ConsoleLogin":
+        parts[_TRAIL_END:_TRAIL_END] = (_console_login(additional.value),)
+    if insight is None:
+        return Rendered(day, derive_id(raw), b"".join(parts), text, acting.who, call.issuing)
+    parts[_TRAIL_END:_TRAIL_END] = (insight.trail,)
+    parts[_EVENT_END:_EVENT_END] = (insight.window,)
+    issuing = call.issuing or issues_credentials(record.event_source, action)
+    return Rendered(day, derive_id(raw), b"".join(parts), text, acting.who, issuing)
+
+
+#: Where the parts that few records have go: behind those of ``event``, and of ``aws.cloudtrail`` before its leaves.
+_EVENT_END, _TRAIL_END = 6, -3
 
 
 def _trail(record: Record) -> bytes:

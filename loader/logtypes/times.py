@@ -47,7 +47,11 @@ class Moment(Struct, frozen=True, gc=False):
 
 
 class Window(Struct, frozen=True, gc=False):
-    """A stretch of time, both ends included, as :data:`SECONDS` letters of a moment's text."""
+    """A stretch of time: the texts of the moments in it are not before ``first`` and not behind ``last``.
+
+    Both are a moment's first :data:`SECONDS` letters; behind ``last`` stands what is greater than anything that may
+    follow there, so that texts are compared as they are.
+    """
 
     first: str
     last: str
@@ -126,11 +130,11 @@ def believable(delivered: Moment) -> Window:
     That is from 7 days before its object's delivery to 1 hour after it.
     """
     first, last = shifted(delivered, -_BEFORE_DELIVERY), shifted(delivered, _AFTER_DELIVERY)
-    return Window((first or "0001-01-01T00:00:00Z")[:SECONDS], (last or "9999-12-31T23:59:59Z")[:SECONDS])
+    return Window((first or "0001-01-01T00:00:00Z")[:SECONDS], (last or "9999-12-31T23:59:59Z")[:SECONDS] + "~")
 
 
 def index_day(moment: Moment, believed: Window | None) -> str:
     """Return the day of a moment's index: its own, or :data:`MISDATED` outside of what is believed (``None``: all)."""
-    if believed is not None and not believed.first <= moment.text[:SECONDS] <= believed.last:
+    if believed is not None and not believed.first <= moment.text <= believed.last:
         return MISDATED
     return moment.day

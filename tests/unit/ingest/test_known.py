@@ -94,6 +94,18 @@ def test_small_objects_are_asked_for_together() -> None:
         assert all(id_of(pieces[position]) == place.id for position, place in places.items())
 
 
+def test_of_an_object_that_begins_with_new_records_the_rest_is_not_asked_for() -> None:
+    held = Held([id_of(piece) for piece in PIECES])
+    new, old, asker = work(), work(), KnownRecords(cast(Lookup, held))
+    fresh = [Piece(number, b'{"eventTime":"2023-07-10T11:00:00Z","eventID":"new%d"}' % number) for number in range(90)]
+    assert asker.among([(new, fresh)]) == [{}]
+    held.asked.clear()
+    found = asker.among([(new, fresh), (old, PIECES)])
+    assert [len(places) for places in found] == [0, 100]
+    assert sum(count for _, count in held.asked) < 120
+    assert asker.among([(new, fresh)]) == [{}]
+
+
 def test_what_a_sample_finds_is_known_even_if_it_tells_nothing() -> None:
     held = Held([id_of(PIECES[0])])
     assert known(held, PIECES) <= {0}

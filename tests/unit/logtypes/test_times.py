@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loader.logtypes.times import believable, delivery, parse_time
+from loader.logtypes.times import MISDATED, believable, delivery, index_day, parse_time
 
 T = "2023-07-10T11:45:00Z"
 
@@ -62,14 +62,34 @@ def test_delivery(key: str, moment: str | None) -> None:
     assert (found.text if found else None) == moment
 
 
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2023-07-03T11:44:59.999999999Z", MISDATED),
+        ("2023-07-03T11:45:00Z", "2023.07.03"),
+        ("2023-07-03T11:45:00.000000001Z", "2023.07.03"),
+        ("2023-07-10T12:45:00Z", "2023.07.10"),
+        ("2023-07-10T12:45:00.999999999Z", "2023.07.10"),
+        ("2023-07-10T12:45:01Z", MISDATED),
+        ("0001-01-01T00:00:00Z", MISDATED),
+        ("9999-12-31T23:59:59Z", MISDATED),
+    ],
+)
+def test_seconds_decide_what_is_believed(text: str, day: str) -> None:
+    moment, delivered = parse_time(text), parse_time(T)
+    assert moment is not None
+    assert delivered is not None
+    assert index_day(moment, believable(delivered)) == day
+
+
 def test_what_is_believed_is_from_seven_days_before_to_an_hour_after() -> None:
     delivered = parse_time(T)
     assert delivered is not None
     window = believable(delivered)
-    assert (window.first, window.last) == ("2023-07-03T11:45:00", "2023-07-10T12:45:00")
+    assert (window.first, window.last) == ("2023-07-03T11:45:00", "2023-07-10T12:45:00~")
     for text, first, last in (
-        ("0001-01-02T00:00:00Z", "0001-01-01T00:00:00", "0001-01-02T01:00:00"),
-        ("9999-12-31T23:59:00Z", "9999-12-24T23:59:00", "9999-12-31T23:59:59"),
+        ("0001-01-02T00:00:00Z", "0001-01-01T00:00:00", "0001-01-02T01:00:00~"),
+        ("9999-12-31T23:59:00Z", "9999-12-24T23:59:00", "9999-12-31T23:59:59~"),
     ):
         edge = parse_time(text)
         assert edge is not None

@@ -92,11 +92,14 @@ class Bench:
         self.log_bytes = sum(map(len, raw))
         self.count = len(raw)
         self.bodies: list[tuple[str, bytes]] = []
+        self.sizes: dict[str, int] = {}
         hinter = Hinter()
         for number in range(files):
             part = raw[number * each : (number + 1) * each]
             key = _KEY.format(number)
-            self.s3.put_object(Bucket=_BUCKET, Key=key, Body=log_file(part))
+            body = log_file(part)
+            self.s3.put_object(Bucket=_BUCKET, Key=key, Body=body)
+            self.sizes[key] = len(body)
             context = ObjectContext(_BUCKET, key, "2023-07-13T00:00:00.000Z")
             items = []
             for place, record in enumerate(part, 1):
@@ -156,7 +159,7 @@ class Bench:
                         "eventSource": "aws:s3",
                         "eventName": "ObjectCreated:Put",
                         "awsRegion": "us-east-1",
-                        "s3": {"bucket": {"name": _BUCKET}, "object": {"key": key}},
+                        "s3": {"bucket": {"name": _BUCKET}, "object": {"key": key, "size": self.sizes[key]}},
                     }
                 ]
             }

@@ -25,7 +25,7 @@ from loader.ingest.sessions import SessionKeeper
 from loader.ingest.work import OutOfTimeError, Work
 from loader.logtypes.model import LogType, Rendered, Whereabouts
 from loader.logtypes.times import MISDATED
-from loader.source.objects import Broken, Piece
+from loader.source.objects import UNREAD, Broken, Piece
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,8 @@ class Shipment:
             for piece in found:
                 if isinstance(piece, Broken):
                     work.report.counts.read += 1
+                    if piece.kind in UNREAD:
+                        work.report.outcome, work.report.reason = "parked", piece.kind
                     self._letter(work, _broken(work, piece))
                 elif drop is not None and (dropped_by := drop(piece.raw)) is not None:
                     work.report.drop(dropped_by)
@@ -270,7 +272,9 @@ class Shipment:
 
 
 def _broken(work: Work, piece: Broken) -> DeadLetter:
-    return DeadLetter(work.ref, "split", piece.kind, piece.message, piece.raw, piece.number, event_id=piece.event_id)
+    return DeadLetter(
+        work.ref, "split", piece.kind, piece.message, piece.raw, piece.number, event_id=piece.event_id, cut=piece.cut
+    )
 
 
 def _unreadable(work: Work, error: RecordError, number: int, raw: bytes, event_id: str | None) -> DeadLetter:

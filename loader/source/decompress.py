@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import cast
 
 from isal import isal_zlib
@@ -14,6 +15,8 @@ _GZIP_ERROR = cast("type[Exception]", isal_zlib.error)
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31
 _OUTPUT_STEP = 4 * 2**20
+#: What follows a member is copied when the next one begins: of many small ones, not too much each time.
+_MEMBERS_STEP = 2**14
 
 
 class TrailingDataError(SourceError):
@@ -46,7 +49,16 @@ def decompress(chunks: Iterable[bytes], *, members: bool = False) -> Iterator[by
             yield head
         yield from source
         return
+    if members:
+        source = _in_steps(chain((head,), source))
+        head = next(source)
     yield from _gunzip(head, source, members)
+
+
+def _in_steps(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), _MEMBERS_STEP):
+            yield chunk[start : start + _MEMBERS_STEP]
 
 
 def _gunzip(head: bytes, source: Iterator[bytes], members: bool) -> Iterator[bytes]:

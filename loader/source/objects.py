@@ -65,6 +65,10 @@ class Limits:
     total: int = 8 * 2**30
 
 
+#: Kinds of what is broken that say that nothing behind it was read.
+UNREAD = frozenset({"too_dense", "object_too_large"})
+
+
 class Piece(Struct, frozen=True, gc=False):
     """One raw record. ``number`` counts from 1 in the order of the file; ``event_id`` is CloudWatch Logs' own."""
 
@@ -74,10 +78,14 @@ class Piece(Struct, frozen=True, gc=False):
 
 
 class Broken(Struct, frozen=True, gc=False):
-    """A stretch of the object that is no record. ``kind`` names why; ``raw`` is what was there (cut to a limit)."""
+    """A stretch of the object that is no record. ``kind`` names why; ``raw`` is what was there.
+
+    ``cut`` tells that it is only the beginning, or stands for what was not read at all.
+    """
 
     number: int
     kind: str
     message: str
     raw: bytes
     event_id: str | None = None
+    cut: bool = False

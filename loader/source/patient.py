@@ -3,357 +3,356 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import msgspec
 
 from loader.errors import SourceError
 from loader.source.decompress import TrailingDataError
-from loader.source.envelope import WRAPPER, bridged, unbridged, unwrap
-from loader.source.objects import Broken, FetchError, Limits, Piece
-from loader.source.scan import DenseError, Walk, is_dense, skip_commas, skip_space, value_end
-from loader.source.whole import RAW_KEPT, too_large
+from loader.source.envelope import (
+    LIST_OF_RECORDS,
+    MOST_ENVELOPES,
+    RECORD,
+    RECORD_NAME,
+    WRAPPER,
+    Found,
+    records_in,
+)
+from loader.source.objects import UNREAD, Broken, FetchError, Limits, Piece
+from loader.source.reach import Content, Reach, Verdict
+from loader.source.scan import DenseError, skip_commas, skip_marks
+from loader.source.starts import EXPORT_TIME, HEAD, LOOK_AHEAD, LOOK_BACK, SPACE, starts
+from loader.source.whole import RAW_KEPT, numbered, too_large
 
-_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-_FILE_HEAD = re.compile(rb'\{\s*"Records"\s*:\s*\[')
-#: Where the next record begins after one that cannot be read. Quotes inside a string are escaped: this is never inside.
-_NEXT_RECORD = re.compile(rb'(?:,\s*|\n[ \t\r]*)(?=\{\s*"eventVersion"\s*:)')
-_RECORD_WITHIN = re.compile(rb'(?:,\s*|\n[ \t\r]*)?(?=\{\s*"eventVersion"\s*:)')
-#: CloudWatch Logs' export to S3 writes each event's time before it.
-#: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/S3ExportTasks.html
-_EXPORT_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z[ \t]+(?=\{)")
-#: A top-level object with one of these keys is a record by itself.
-_RECORD_KEYS = frozenset({"eventName", "eventSource", "eventTime", "eventID"})
-#: Longer than anything ``_NEXT_RECORD`` matches in a file that a machine wrote.
-_BOUNDARY_BYTES = 64
-#: Where another value may begin after text that is no JSON: at the start of a line.
-_NEXT_LINE = re.compile(rb"\n(?=\s*[{\[])")
-#: A value that is shorter is cheap, however dense it is: the number of bad records is limited elsewhere.
-_DENSE_BYTES = 2**10
-#: Dense content that is walked in one object before it is given up.
-_MOST_DENSE_BYTES = 3 * 2**20
-_MOST_EMPTY_LISTS = 10_000
+_PARTS = {
+    b"s": SPACE,
+    b"text": rb'"[^"\\\x00-\x1f]{0,200}"',
+    b"number": rb"-?\d{1,32}(?:\.\d{1,32})?(?:[eE][+-]?\d{1,8})?",
+}
+_SCALAR = rb"(?:%(text)s|%(number)s|true|false|null)" % _PARTS
+_PARTS |= {b"scalar": _SCALAR}
+#: The head of a CloudTrail file. What is short may stand before the list; if nothing does, its name may be damaged.
+_FILE_HEAD = re.compile(
+    rb'\{(?:(?:%(s)s%(text)s%(s)s:%(s)s%(scalar)s%(s)s,){0,16}%(s)s("Records")'
+    rb'|%(s)s%(text)s(?=%(s)s:%(s)s\[%(s)s\{%(s)s"(?:eventVersion|awsRegion|additionalEventData)"))%(s)s:%(s)s\['
+    % _PARTS
+)
+#: A list, and not just a bracket, as in the lines of other logs.
+_LIST_HEAD = re.compile(rb"\[(?=%(s)s(?:[ \t\r\n\[{\]]|%(scalar)s%(s)s[,\]]))" % _PARTS)
+#: A member of the object around a list of records, up to its value.
+_MEMBER = re.compile(rb'("(?:[^"\\\x00-\x1f]|\\.){0,128}")%(s)s:%(s)s(?=[^ \t\r\n])' % _PARTS)
+_LOG_EVENTS = re.compile(rb'"logEvents"')
+#: Brackets that close nothing, with another value or the end of the line behind them.
+_CLOSING = re.compile(rb"[}\]][}\] \t\r,]{0,64}(?=[{\n])")
+_MOST_EMPTY_LISTS = 2**20
+_SPACE_BYTES = b" \t\r\n"
+_QUOTE, _COMMA, _COLON, _OPENS_LIST, _CLOSES_LIST, _OPENS_OBJECT, _CLOSES_OBJECT = b'",:[]{}'
+_DIGITS = b"0123456789"
 
 
 class Splitter:
-    """Walks the content value by value, with at most one record and one chunk in memory."""
+    """Walks the content value by value, with at most one value that is not sound and one chunk in memory."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._data = bytearray()
+        self._content = Content(bytearray())
         self._position = 0
-        self._seen = 0
+        #: Bytes from the position on with which there is more to be said than without.
+        self._needed = 1
         self._number = 0
+        self._reach = Reach(max(limits.record, limits.buffer))
         self._inside = False
-        #: Open brackets around the list of records: 1 in CloudTrail's form, 0 for a bare array.
-        self._around = 0
+        #: Open brackets around the list of records: 1 in CloudTrail's form, 0 for a bare array; and lists inside of it.
+        self._around = self._nested = 0
         self._after = False
-        self._skipping = False
+        #: Whether something in the list was damaged: what follows it may be a part of that.
+        self._torn = False
+        #: Whether what is at the position has been reported and is passed over, up to any line or up to a record.
+        self._skipping, self._loose = False, False
         self._valid = False
-        self._ended = False
-        #: The walk through the value at ``_position``, if it has not come whole.
-        self._walk: Walk | None = None
-        #: Whether a wrapper was begun, and the closing braces of the one whose record was read.
-        self._wrapped, self._owed = False, 0
-        self._dense = 0
         #: Lists in a row that were begun without a value since.
         self._empty_lists, self._before_list = 0, 0
 
-    def run(self, head: bytearray, content: Iterator[bytes], trouble: SourceError | None) -> Iterator[Piece | Broken]:
-        """Yield the pieces of ``head`` and then of ``content``; ``trouble`` is an error already met behind ``head``."""
-        self._data, self._seen = head, len(head)
+    def run(
+        self, head: bytearray, chunks: Iterator[bytes] | None, trouble: SourceError | None = None
+    ) -> Iterator[Piece | Broken]:
+        """Yield the pieces of ``head`` and then of ``chunks``.
+
+        Without ``chunks`` there is nothing more to come; ``trouble`` is why, if it should.
+        """
+        content = self._content = Content(head, ended=chunks is None)
         while True:
-            yield from self._values()
-            if self._ended:
+            try:
+                yield from self._values()
+            except DenseError:
+                yield self._give_up()
+                return
+            if content.ended or chunks is None:
                 break
-            if trouble is None:
-                try:
-                    trouble = self._more(content)
-                except FetchError:
-                    raise
-                except SourceError as error:
-                    trouble = error
-            else:
-                self._ended = True
+            try:
+                self._more(chunks)
+            except FetchError:
+                raise
+            except SourceError as error:
+                trouble, content.ended = error, True
         yield from self._finish(trouble)
 
-    def _more(self, content: Iterator[bytes]) -> SourceError | None:
-        del self._data[: self._position]
-        self._position = 0
-        chunk = next(content, None)
-        if chunk is None:
-            self._ended = True
-            return None
-        self._data += chunk
-        self._seen += len(chunk)
-        if self._seen > self._limits.total:
-            return SourceError(f"more than {self._limits.total} bytes of content", kind="object_too_large")
-        return None
+    def _more(self, chunks: Iterator[bytes]) -> None:
+        """Read as much as is needed.
+
+        Raises:
+            SourceError: ``object_too_large``, or what reading ``chunks`` raises.
+        """
+        content = self._content
+        # What stands before a start is looked at; before a value it does not matter.
+        count = max(0, self._position - LOOK_BACK) if self._skipping else self._position
+        del content.data[:count]
+        content.gone += count
+        self._position -= count
+        while len(content.data) - self._position < self._needed:
+            chunk = next(chunks, None)
+            if chunk is None:
+                content.ended = True
+                return
+            content.data += chunk
+            if content.gone + len(content.data) > self._limits.total:
+                del content.data[max(0, self._limits.total - content.gone) :]
+                raise SourceError(f"more than {self._limits.total} bytes of content", kind="object_too_large")
 
     def _values(self) -> Iterator[Piece | Broken]:
-        """Yield what is complete in the buffer."""
-        while True:
-            self._position = skip_space(self._data, self._position)
-            if self._position >= len(self._data):
+        """Yield what can be told of the buffer, up to where more has to come."""
+        data = self._content.data
+        while not self._skipping or self._skip_to_next():
+            self._needed = 1
+            self._position = before = skip_marks(data, self._position)
+            if before >= len(data):
                 return
-            before = self._position
-            if self._skipping:
-                self._skip_to_next()
+            if data[before] == _COMMA:
+                self._position = skip_commas(data, before)
             elif self._after:
-                yield from self._rest_of_object()
-            elif self._inside:
-                yield from self._element()
+                yield from self._behind_list()
             else:
-                yield from self._top()
-            if self._position == before:
+                yield from self._element() if self._inside else self._top()
+            if self._position == before and not self._skipping:
                 return
 
-    def _rest_of_object(self) -> Iterator[Piece | Broken]:
-        """Pass over the keys after ``Records``: they hold no records."""
-        try:
-            end = value_end(self._data, self._position, depth=self._around)
-        except DenseError:
-            yield self._give_up_dense()
-            return
-        if end is not None:
-            yield from self._later_keys(end)
-        elif len(self._data) - self._position > self._limits.record:
-            message = f"more than {self._limits.record} bytes follow the list of records; the rest was not read"
-            yield self._broken("not_json", message, len(self._data))
-            self._ended, self._after = True, False
+    def _wait(self, needed: int) -> None:
+        """Ask for ``needed`` bytes from the position on, and in any case for more than there are."""
+        self._needed = max(needed, len(self._content.data) - self._position + 1)
 
-    def _later_keys(self, end: int) -> Iterator[Piece | Broken]:
-        rest = bytes(self._data[self._position : end])
-        try:
-            keys = _decode_keys(b'{"":0' + rest)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            # The list did not end here: a bracket too many inside of it, and records behind it.
-            boundary = _NEXT_RECORD.search(self._data, self._position, end)
-            until = boundary.start() if boundary else end
-            yield self._broken("invalid_json", "what follows the list of records is no JSON", until)
-            self._after, self._inside = False, boundary is not None
-            return
-        self._position, self._after = end, False
-        if "Records" in keys:
-            yield from self._listed(keys["Records"])
+    def _skip_to_next(self) -> bool:
+        """Pass over what has been reported; tell whether something else has been found."""
+        data = self._content.data
+        stop = len(data) if self._content.ended else len(data) - LOOK_AHEAD
+        start = next(starts(data, self._position, stop, loose=self._loose), None)
+        if start is None:
+            self._position = max(self._position, stop)
+            self._needed = LOOK_AHEAD + 1
+            return False
+        self._position, self._skipping = start.position, False
+        return True
 
     def _top(self) -> Iterator[Piece | Broken]:
-        head = _FILE_HEAD.match(self._data, self._position)
-        if head or self._data[self._position] == 0x5B:
-            self._empty_lists = self._empty_lists + 1 if self._before_list == self._number else 0
-            self._before_list = self._number
-            if self._empty_lists > _MOST_EMPTY_LISTS:
-                yield self._give_up_dense()
-                return
-        if head:
-            self._position, self._inside, self._around, self._valid = head.end(), True, 1, True
+        data, position = self._content.data, self._position
+        head = _FILE_HEAD.match(data, position)
+        if (head and not RECORD_NAME.search(head[0])) or _LIST_HEAD.match(data, position):
+            yield from self._list(head)
             return
-        first = self._data[self._position]
-        if first == 0x5B:  # [
-            self._position, self._inside, self._around, self._valid = self._position + 1, True, 0, True
-            return
-        if first == 0x7D and self._owed:
-            yield from self._closing_brace()
-            return
-        stamp = _EXPORT_TIME.match(self._data, self._position)
-        self._position = stamp.end() if stamp else self._behind_wrapper()
-        first = self._data[self._position]
-        if first != 0x7B:  # {
-            yield from self._garbage()
-            return
-        try:
-            end = value_end(self._data, self._position)
-        except DenseError:
-            yield self._give_up_dense()
-            return
-        if end is not None:
-            raw = bytes(self._data[self._position : end])
-            self._value_read(end)
-            yield from self._top_value(raw)
-            if self._is_too_dense(raw):
-                yield self._give_up_dense()
-        elif len(self._data) - self._position > self._limits.record:
-            yield self._broken("record_too_large", f"no value ends within {self._limits.record} bytes", len(self._data))
-            self._ended = True
+        start = self._behind_time()
+        if start is not None and data[start] == _OPENS_OBJECT:
+            yield from self._value(start)
+        elif start is not None:
+            yield from self._no_value()
 
-    def _behind_wrapper(self) -> int:
-        """Return where the value at the position begins: behind the head of a wrapper, whose end may be missing."""
-        found = WRAPPER.match(self._data, self._position)
-        if found is None:
-            return self._position
-        self._wrapped, self._walk = True, None
-        return found.end()
+    def _list(self, head: re.Match[bytes] | None) -> Iterator[Broken]:
+        """Go into a list of records, or a bare array without ``head``.
 
-    def _value_read(self, end: int) -> None:
-        """Go on behind the value at the position."""
-        self._position = end
-        self._wrapped, self._owed = False, 2 if self._wrapped else 0
+        Raises:
+            DenseError: there were too many without anything in them.
+        """
+        self._empty_lists = self._empty_lists + 1 if self._before_list == self._number else 0
+        self._before_list = self._number
+        if self._empty_lists > _MOST_EMPTY_LISTS:
+            raise DenseError
+        if head and not head[1]:
+            yield self._broken("no_records", "a list of records under another name than Records", head.end())
+        self._position = head.end() if head else self._position + 1
+        self._inside, self._around, self._nested = True, 1 if head else 0, 0
+        self._torn, self._valid = False, True
 
-    def _closing_brace(self) -> Iterator[Broken]:
-        """Pass over a brace that closes a wrapper; report one that closes nothing."""
-        if self._owed:
-            self._owed -= 1
-            self._position += 1
-        else:
-            yield self._broken("invalid_json", "a closing brace without an opening one", self._position + 1)
-
-    def _garbage(self) -> Iterator[Piece | Broken]:
-        """Report text between values once, up to the line where a value may begin again."""
-        line = _NEXT_LINE.search(self._data, self._position)
-        if line:
-            yield self._broken("not_json", "neither JSON nor a CloudTrail file", line.start())
-        elif len(self._data) - self._position > self._limits.record:
-            yield self._broken("not_json", "neither JSON nor a CloudTrail file; the rest was not read", len(self._data))
-            self._ended = True
-
-    def _top_value(self, raw: bytes) -> Iterator[Piece | Broken]:
-        try:
-            keys = _decode_keys(raw)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            # A record of its own (JSON lines) is judged by its normaliser, which also says what is wrong with it.
-            looks_like_record = raw.startswith(b"{") and b'"event' in raw
-            if looks_like_record:
-                yield self._piece(raw)
-            else:
-                self._number += 1
-                yield Broken(self._number, "not_json", f"neither JSON nor a CloudTrail file: {error}", raw[:RAW_KEPT])
-            return
-        if "Records" in keys:
-            yield from self._listed(keys["Records"])
-        elif "logEvents" in keys:
-            yield from self._subscribed(raw)
-        elif _RECORD_KEYS & keys.keys():
-            yield self._piece(raw)
-        elif (record := bridged(keys)) is not None:
-            self._valid = True
-            yield self._piece(record)
-        else:
-            self._number += 1
-            yield Broken(self._number, "no_records", "a JSON object without Records", raw[:RAW_KEPT])
-
-    def _listed(self, records: msgspec.Raw) -> Iterator[Piece | Broken]:
-        try:
-            listed = msgspec.json.decode(records, type=list[msgspec.Raw])
-        except (msgspec.MsgspecError, RecursionError):
-            self._number += 1
-            yield Broken(self._number, "no_records", "Records is not an array", bytes(records)[:RAW_KEPT])
-            return
-        self._valid = True
-        for record in listed:
-            yield self._piece(bytes(record))
-
-    def _subscribed(self, raw: bytes) -> Iterator[Piece | Broken]:
-        """Unwrap the envelope of a CloudWatch Logs subscription: each message is a record, as text."""
-        try:
-            events = unwrap(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            yield self._rest("bad_envelope", f"not a CloudWatch Logs subscription message: {error}", raw)
-            return
-        self._valid = True
-        for message, event_id in events:
-            yield self._piece(message, event_id)
+    def _behind_time(self) -> int | None:
+        """Return where the value at the position begins, behind an export's time; ``None`` if it is too early."""
+        data, position = self._content.data, self._position
+        time = EXPORT_TIME.match(data, position)
+        is_short = not self._content.ended and len(data) - position < LOOK_AHEAD
+        if is_short and ((data[position] in _DIGITS and time is None) or (time and time.end() == len(data))):
+            self._wait(LOOK_AHEAD)
+            return None
+        return time.end() if time and data[time.end() : time.end() + 1] == b"{" else position
 
     def _element(self) -> Iterator[Piece | Broken]:
-        data, position = self._data, self._position
+        data, position = self._content.data, self._position
         first = data[position]
-        if first == 0x2C:  # , (one, in a file that a machine wrote)
-            self._position = skip_commas(data, position)
-            return
-        if first == 0x5D:  # ]
-            self._position, self._inside, self._after = position + 1, False, self._around > 0
-            return
-        if first == 0x7D:
-            yield from self._closing_brace()
-            return
-        self._position = position = self._behind_wrapper()
-        self._walk = self._walk or Walk()
-        try:
-            end = self._walk.end(data, position)
-        except DenseError:
-            yield self._give_up_dense()
-            return
-        if end is None:
-            waited = len(data) - position
-            # As long as there is room, its end is waited for: whatever is inside of it is then known to be.
-            if waited > self._limits.record and (self._ended or waited > self._limits.buffer):
-                self._number += 1
-                yield too_large(self._number, data[position : position + RAW_KEPT], self._limits)
-                self._position, self._skipping, self._walk = position + 1, True, None
-            return
-        self._walk = None
-        scalar = first not in (0x7B, 0x5B)
-        if scalar and len(data) < end + _BOUNDARY_BYTES and not self._ended:
-            return  # whether a record begins inside of it takes a look behind it
-        raw = bytes(data[position:end])
-        boundary = None
-        if scalar:
-            # Not a record, but it may be the rest of one, and its end inside of the next record.
-            boundary = _RECORD_WITHIN.search(data, position, end + _BOUNDARY_BYTES)
+        if first == _CLOSES_LIST:
+            self._position += 1
+            if self._nested:
+                self._nested -= 1
+            else:
+                self._inside, self._after = False, self._around > 0
+        elif first == _CLOSES_OBJECT:
+            yield self._broken("invalid_json", "a closing brace without an opening one", position + 1)
+        elif self._nested < MOST_ENVELOPES and LIST_OF_RECORDS.match(data, position):
+            self._position, self._nested = position + 1, self._nested + 1
+        elif first == _COLON:
+            yield from self._no_value()
         else:
-            boundary = _NEXT_RECORD.search(raw)
-            boundary = None if boundary is None or _is_json(raw) else _NEXT_RECORD.search(data, position, end)
-        if boundary and boundary.start() < end:
-            end = boundary.start()
-            raw = bytes(data[position:end])
-        self._value_read(end)
-        yield self._piece(raw if scalar else unbridged(raw))
-        if self._is_too_dense(raw):
-            yield self._give_up_dense()
+            start = self._behind_time()
+            if start is not None:
+                yield from self._value(start)
 
-    def _is_too_dense(self, raw: bytes) -> bool:
-        if len(raw) >= _DENSE_BYTES and is_dense(raw, 0, len(raw)):
-            self._dense += len(raw)
-        return self._dense > _MOST_DENSE_BYTES
-
-    def _give_up_dense(self) -> Broken:
-        """Refuse the rest: it consists of brackets and quotes, and each of them takes a step."""
-        self._ended, self._inside, self._after, self._walk = True, False, False, None
-        message = "the content is brackets and quotes, as no log is; the rest was not read"
-        return self._broken("too_dense", message, len(self._data))
-
-    def _skip_to_next(self) -> None:
-        """Drop what belongs to a record that was refused for its length, up to where the next one begins."""
-        boundary = _NEXT_RECORD.search(self._data, self._position)
-        if boundary:
-            self._position, self._skipping = boundary.start(), False
+    def _value(self, start: int) -> Iterator[Piece | Broken]:
+        """Deal with the value that begins at ``start``; an export's time may stand between the position and it."""
+        content = self._content
+        if self._reach.is_hasty(content, start) and (yield from self._inner(start)):
+            return
+        verdict, at = self._reach.of(content, start, listed=self._inside)
+        if verdict is Verdict.WAIT:
+            self._wait(start - self._position + at)
+        elif verdict is Verdict.ENDS:
+            self._position, self._torn = at, self._torn or self._reach.crossed
+            yield from self._read(bytes(content.data[start:at]).rstrip(_SPACE_BYTES))
+        elif verdict is Verdict.STRAY:
+            yield from self._no_value()
+        elif verdict is Verdict.LARGE or (verdict is Verdict.OPEN and at - start > self._limits.record):
+            self._number += 1
+            yield too_large(self._number, content.data[start : min(at, start + RAW_KEPT)], self._limits)
+            self._position, self._skipping, self._loose = at, True, False
         else:
-            self._position = max(self._position, len(self._data) - _BOUNDARY_BYTES)
+            inner = yield from self._inner(start)
+            if verdict is Verdict.TORN and not inner:
+                yield from self._torn_value(start, at)
 
-    def _piece(self, raw: bytes, event_id: str | None = None) -> Piece | Broken:
-        self._number += 1
+    def _inner(self, start: int) -> Generator[Piece | Broken, None, bool]:
+        """Go into a value without an end, if there are records in it; tell whether there are."""
+        data = self._content.data
+        wrapper, head = WRAPPER.match(data, start), _FILE_HEAD.match(data, start)
+        if wrapper:  # the record in it may be whole
+            self._position, self._torn = wrapper.end(), True
+        elif head and head[1]:  # the list around it has no end, and this is another one
+            if not self._torn:
+                yield self._rest("truncated", "the list of records does not end before the next one begins", b"")
+            yield from self._list(head)
+        return wrapper is not None or (head is not None and head[1] is not None)
+
+    def _torn_value(self, start: int, until: int) -> Iterator[Piece | Broken]:
+        """Deal with a value that does not end before the next record begins."""
+        self._torn = True
+        raw = bytes(self._content.data[start:until]).rstrip(_SPACE_BYTES + b",")
         if len(raw) > self._limits.record:
-            return too_large(self._number, raw, self._limits, event_id)
-        return Piece(self._number, raw, event_id)
+            self._number += 1
+            self._position = until
+            yield too_large(self._number, raw, self._limits)
+        elif self._inside and raw.endswith(b"}"):
+            # It may be whole but for a bracket or a quote too many: its normaliser says what is wrong with it.
+            self._position = until
+            yield from self._read(raw)
+        else:
+            yield self._broken("invalid_json", "the record does not end before the next one begins", until)
+
+    def _no_value(self) -> Iterator[Broken]:
+        """Report what is no value once, up to where a value may begin again."""
+        content, position = self._content, self._position
+        longest = position + self._limits.record
+        if not content.ended and len(content.data) < longest + LOOK_AHEAD:
+            self._wait(self._limits.record + LOOK_AHEAD)
+            return
+        kind, message = "not_json", "neither JSON nor a CloudTrail file"
+        if self._inside:
+            kind, message, self._torn = "invalid_json", "neither a record nor any other value", True
+        closing = None if self._inside else _CLOSING.match(content.data, position)
+        start = next(starts(content.data, position + 1, min(longest, len(content.data)), loose=True), None)
+        if closing or start:
+            yield self._broken(kind, message, closing.end() if closing else start.position if start else position)
+        elif len(content.data) <= longest:
+            yield self._broken(kind, message, len(content.data))
+            self._inside = False  # if there was an end of the list, it is in there
+        else:
+            yield self._broken("record_too_large" if self._inside else kind, message, longest)
+            self._skipping, self._loose = True, True
+
+    def _behind_list(self) -> Iterator[Piece | Broken]:
+        """Pass over the members after ``Records``: they hold no records."""
+        data, position = self._content.data, self._position
+        first = data[position]
+        member = _MEMBER.match(data, position) if first == _QUOTE else None
+        if first == _CLOSES_OBJECT:
+            self._position, self._after = position + 1, False
+        elif member is None and first == _QUOTE and not self._content.ended and len(data) - position < LOOK_AHEAD:
+            self._wait(LOOK_AHEAD)
+        elif member is None:
+            # A bracket too many inside of the list, and records behind it.
+            self._after, self._inside, self._torn = False, True, True
+            yield from self._element()
+        elif data[member.end()] == _OPENS_LIST and _name(member) == "Records":
+            self._position, self._after, self._inside = member.end() + 1, False, True
+        else:
+            yield from self._member(member.end())
+
+    def _member(self, start: int) -> Iterator[Broken]:
+        """Pass over a member whose value begins at ``start``, and report it if it looks like a part of a record."""
+        verdict, at = self._reach.of(self._content, start, listed=False)
+        if verdict is Verdict.WAIT:
+            self._wait(start - self._position + at)
+        elif verdict is Verdict.ENDS:
+            data, position = self._content.data, self._position
+            found = any(part.search(data, position, at) for part in (RECORD_NAME, HEAD, _LOG_EVENTS))
+            if self._torn or found:
+                yield self._broken("beside_records", "not in the list of records, but perhaps a part of it", at)
+            self._position = at
+        elif verdict is not Verdict.OPEN:
+            yield self._broken("invalid_json", "what follows the list of records is no JSON, or too long", at)
+            self._after, self._skipping, self._loose = False, verdict is Verdict.LARGE, False
+
+    def _read(self, raw: bytes) -> Iterator[Piece | Broken]:
+        """Yield what is in a value."""
+        self._valid = True
+        if raw.startswith(RECORD):
+            yield self._found(Found(raw))
+        else:
+            for found in records_in(raw, alone=not self._inside, depth=self._nested):
+                yield self._found(found)
+
+    def _found(self, found: Found) -> Piece | Broken:
+        self._number += 1
+        return numbered(self._number, found, self._limits)
+
+    def _give_up(self) -> Broken:
+        message = "brackets and quotes without an end, as no log has them; the rest was not read"
+        return self._broken("too_dense", message, len(self._content.data))
 
     def _broken(self, kind: str, message: str, until: int) -> Broken:
         self._number += 1
-        raw = bytes(self._data[self._position : min(until, self._position + RAW_KEPT)])
-        self._position, self._walk, self._wrapped = until, None, False
-        return Broken(self._number, kind, message, raw)
+        # Not more than what is held in any case: how the content came in chunks makes no difference.
+        end = min(until, self._position + min(RAW_KEPT, self._limits.record))
+        kept, cut = self._content.data[self._position : end], end < until or kind in UNREAD
+        self._position = until
+        kept = kept.rstrip(_SPACE_BYTES + b"," if self._inside else _SPACE_BYTES)
+        return Broken(self._number, kind, message, bytes(kept), cut=cut)
 
-    def _finish(self, trouble: SourceError | None) -> Iterator[Piece | Broken]:
+    def _finish(self, trouble: SourceError | None) -> Iterator[Broken]:
         """Account for what is left when no more content comes."""
-        while (self._inside or self._after) and not self._skipping:
-            boundary = _NEXT_RECORD.search(self._data, self._position)
-            if boundary is None:
-                break
-            yield self._broken("invalid_json", "the record does not end before the next one begins", boundary.start())
-            self._ended, self._inside, self._after = True, True, False
-            yield from self._values()
-        rest = bytes(self._data[self._position :]).strip(b" \t\r\n")
+        rest = bytes(self._content.data[self._position : self._position + RAW_KEPT + 1]).strip(_SPACE_BYTES)
         unclosed = self._inside or self._after
         if self._skipping:
             rest, unclosed = b"", False
-        if rest and not unclosed:
-            yield from self._last_value(rest)
-            rest = b""
         if isinstance(trouble, TrailingDataError):
             if rest:
                 yield self._rest("truncated", "the file ends in the middle of a record", rest)
             yield self._rest(trouble.kind, trouble.message, trouble.rest)
         elif trouble is not None:
             yield self._rest(trouble.kind, trouble.message, rest)
+        elif rest and not unclosed and b'"event' not in rest:
+            yield self._rest("not_json", "neither JSON nor a CloudTrail file", rest)
         elif rest:
             yield self._rest("truncated", "the file ends in the middle of a record", rest)
         elif unclosed:
@@ -361,20 +360,13 @@ class Splitter:
         elif not self._number and not self._valid:
             yield self._rest("empty", "the object is empty", b"")
 
-    def _last_value(self, rest: bytes) -> Iterator[Piece | Broken]:
-        if rest.startswith(b"{"):
-            yield from self._top_value(rest)
-        else:
-            yield self._rest("not_json", "neither JSON nor a CloudTrail file", rest)
-
     def _rest(self, kind: str, message: str, raw: bytes) -> Broken:
         self._number += 1
-        return Broken(self._number, kind, message, raw[:RAW_KEPT])
+        return Broken(self._number, kind, message, raw[:RAW_KEPT], cut=len(raw) > RAW_KEPT or kind in UNREAD)
 
 
-def _is_json(raw: bytes) -> bool:
+def _name(member: re.Match[bytes]) -> str:
     try:
-        msgspec.json.decode(raw, type=msgspec.Raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return True
+        return msgspec.json.decode(member[1], type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""

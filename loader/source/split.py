@@ -14,6 +14,7 @@ from loader.errors import SourceError
 from loader.source.decompress import decompress
 from loader.source.objects import Broken, FetchError, Limits, Piece
 from loader.source.patient import Splitter
+from loader.source.scan import MARK
 from loader.source.whole import split_whole
 
 #: Content is taken to be so many times as large as what is stored of it: log files are eight to fifteen times as large.
@@ -33,6 +34,7 @@ def read_pieces(
     same pieces.
     """
     content = decompress(chunks, members=members)
+    following: Iterator[bytes] | None = content
     buffer = bytearray()
     trouble: SourceError | None = None
     is_large = stored is not None and stored * _GROWTH > limits.buffer
@@ -43,14 +45,16 @@ def read_pieces(
             if is_large:
                 break
         else:
-            content = iter(())
+            following = None
     except FetchError:
         raise
     except SourceError as error:
-        trouble, content = error, iter(())
+        trouble, following = error, None
     if trouble is None and not is_large:
+        if buffer.startswith(MARK):
+            del buffer[: len(MARK)]
         whole = split_whole(buffer, limits)
         if whole is not None:
             yield from whole
             return
-    yield from Splitter(limits).run(buffer, content, trouble)
+    yield from Splitter(limits).run(buffer, following, trouble)

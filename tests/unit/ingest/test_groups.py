@@ -25,6 +25,7 @@ from loader.ingest.objects import Arrival, ObjectLoader
 from loader.ingest.report import ObjectReport
 from loader.ingest.sessions import SessionKeeper
 from loader.ingest.work import SuspiciousRejectionsError
+from loader.source import patient
 from loader.source.fetch import TransientSourceError
 from loader.source.objects import FetchError, Limits, ObjectRef
 from tests.unit.logtypes.samples import record
@@ -283,3 +284,21 @@ def test_whatever_happens_every_account_balances_and_every_record_is_somewhere(
         for number, raw in enumerate(orjson.loads(content)["Records"] if isinstance(content, bytes) else [], 1):
             there = any(b'"%b"' % raw["eventID"].encode() in body for body in cluster.written.values())
             assert there or (key, number) in lettered
+
+
+def test_of_an_object_that_is_not_read_to_its_end_what_was_read_is_loaded(
+    loader: ObjectLoader, cluster: Cluster, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is parked, and its letter tells a replay to read the object again."""
+    monkeypatch.setattr(patient, "_MOST_EMPTY_LISTS", 100)
+    refs = [bucket.put("k0", 1), bucket.put("k1", 1, 2), bucket.put("k2", 1)]
+    whole = bucket.objects["k1"]
+    assert isinstance(whole, bytes)
+    bucket.objects["k1"] = whole + b"[]" * 200
+    assert load(loader, *refs) == [(1, 0, 0), (2, 0, 1), (1, 0, 0)]
+    assert [(letter.reason, letter.cut) for letter in cluster.letters] == [("too_dense", True)]
+    assert [(entry["outcome"], entry.get("reason")) for _, entry in cluster.entries] == [
+        ("loaded", None),
+        ("parked", "too_dense"),
+        ("loaded", None),
+    ]

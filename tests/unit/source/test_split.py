@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isal import isal_zlib
 
-from loader.source import scan
+from loader.source import decompress, reach, scan
 from loader.source.objects import Broken, Limits, Piece
 from loader.source.split import read_pieces
 
 A = b'{"eventVersion":"1.08","eventName":"A"}'
 B = b'{"eventVersion":"1.08","eventName":"B","x":"}],{\\"eventVersion\\":"}'
 FILE = b'{"Records":[' + A + b"," + B + b"]}"
+
+_MIB = 2**20
+_HEAD = b'{"Records":['
 
 BUFFERED = Limits()
 STREAMED = Limits(buffer=0)
@@ -32,6 +36,21 @@ def pieces(data: bytes, limits: Limits = BUFFERED, size: int = 7) -> list[tuple[
     found = list(read_pieces(chunks(data, size), limits))
     assert [piece.number for piece in found] == list(range(1, len(found) + 1))
     return [("ok" if isinstance(piece, Piece) else piece.kind, piece.raw) for piece in found]
+
+
+def bridged(record: bytes, source: bytes = b"aws.s3") -> bytes:
+    return (
+        b'{"version":"0","detail-type":"AWS API Call via CloudTrail","source":"%s","detail":' % source + record + b"}"
+    )
+
+
+def logged(*messages: object, message_type: str = "DATA_MESSAGE") -> bytes:
+    """Return the envelope of a subscription of CloudWatch Logs."""
+    events = [
+        {"id": str(number), "message": message.decode()} if isinstance(message, bytes) else message
+        for number, message in enumerate(messages)
+    ]
+    return json.dumps({"messageType": message_type, "logGroup": "g", "logEvents": events}).encode()
 
 
 CASES: dict[str, tuple[bytes, list[tuple[str, bytes]]]] = {
@@ -68,31 +87,102 @@ CASES: dict[str, tuple[bytes, list[tuple[str, bytes]]]] = {
         [("ok", A), ("ok", B), ("not_json", b"}")],
     ),
     "events of EventBridge": (
-        b'{"version":"0","detail-type":"AWS API Call via CloudTrail","detail":'
-        + A
-        + b'}\n[{"detail-type":"AWS Console Sign In via CloudTrail","detail":'
-        + B
-        + b'}]\n{"detail-type":"GuardDuty Finding","detail":{}}',
+        bridged(A) + b"\n[" + bridged(B) + b']\n{"detail-type":"GuardDuty Finding","detail":{}}',
         [("ok", A), ("ok", B), ("no_records", b'{"detail-type":"GuardDuty Finding","detail":{}}')],
+    ),
+    "an event that somebody put on the bus himself": (
+        bridged(A, source=b"my.app") + b"\n" + B,
+        [("no_records", bridged(A, source=b"my.app")), ("ok", B)],
+    ),
+    "events of EventBridge in a list of records": (
+        b'{"Records":[' + A + b"," + bridged(B) + b"]}",
+        [("ok", A), ("ok", B)],
     ),
     "records behind a bracket that stays open": (
         b'{"Records":[{"eventVersion":"1","x":{"y":[{,' + A + b"," + B + b"," + A + b"," + B + b"]}",
         [("invalid_json", b'{"eventVersion":"1","x":{"y":[{'), ("ok", A), ("ok", B), ("ok", A), ("ok", B)],
     ),
-    "a CloudWatch Logs subscription": (
-        json.dumps(
-            {
-                "messageType": "DATA_MESSAGE",
-                "logEvents": [{"id": "1", "message": A.decode()}, {"id": "2", "message": B.decode()}],
-            }
-        ).encode(),
-        [("ok", A), ("ok", B)],
+    "a CloudWatch Logs subscription": (logged(A, B), [("ok", A), ("ok", B)]),
+    "a CloudWatch Logs control message": (logged(b"CWL CONTROL MESSAGE: x", message_type="CONTROL_MESSAGE"), []),
+    "a control message with a record in it": (logged(A, message_type="CONTROL_MESSAGE"), [("ok", A)]),
+    "envelopes, one a line, one of them cut": (
+        logged(A) + b"\n" + logged(B)[:-30] + b"\n" + logged(B) + b"\n" + logged(A),
+        [("ok", A), ("invalid_json", logged(B)[:-30]), ("ok", B), ("ok", A)],
     ),
-    "a CloudWatch Logs control message": (b'{"messageType":"CONTROL_MESSAGE","logEvents":[{"message":"x"}]}', []),
-    "a damaged subscription": (b'{"logEvents":[{"message":7}]}', [("bad_envelope", b'{"logEvents":[{"message":7}]}')]),
+    "odd log events between sound ones": (
+        logged(A, None, 17, {"id": "x"}, {"id": "y", "message": None}, "text", B),
+        [
+            ("ok", A),
+            ("bad_envelope", b"null"),
+            ("bad_envelope", b"17"),
+            ("bad_envelope", b'{"id": "x"}'),
+            ("bad_envelope", b'{"id": "y", "message": null}'),
+            ("bad_envelope", b'"text"'),
+            ("ok", B),
+        ],
+    ),
+    "a log event with half a surrogate pair in its message": (
+        logged(A, b'{"eventVersion":"1.08","x":"H"}').replace(b"H", rb"\ud800"),
+        [("ok", A), ("ok", rb'{"eventVersion":"1.08","x":"\ud800"}')],
+    ),
+    "a log event with a deep id": (
+        b'{"logEvents":[{"id":' + b"[" * 5000 + b"]" * 5000 + b',"message":""}]}\n' + A,
+        [("not_json", b'{"logEvents":[{"id":' + b"[" * 5000 + b"]" * 5000 + b',"message":""}]}'), ("ok", A)],
+    ),
+    "an event of EventBridge as a message": (logged(bridged(A), bridged(B)), [("ok", A), ("ok", B)]),
+    "an envelope in a list": (b"[" + logged(A) + b"," + logged(B) + b"]", [("ok", A), ("ok", B)]),
+    "an envelope in a list of records": (b'{"Records":[' + logged(A, B) + b"]}", [("ok", A), ("ok", B)]),
+    "log events beside records": (
+        b'{"Records":[' + A + b'],"logEvents":[{"message":"{}"}]}',
+        [("ok", A), ("beside_records", b'"logEvents":[{"message":"{}"}]')],
+    ),
+    "several lists of records": (b'{"a":1,"Records":[' + A + b'],"Records":[' + B + b"]}", [("ok", A), ("ok", B)]),
+    "a list of records behind an object": (
+        b'{"a":{},"Records":[' + A + b'],"Records":[' + B + b"]}",
+        [("ok", B), ("beside_records", b'"a":{},"Records":[' + A + b'],"Records":}')],
+    ),
+    "two details in one event": (
+        bridged(A)[:-1] + b',"detail":' + B + b"}",
+        [("ok", B), ("beside_records", bridged(A)[1:-1] + b',"detail":}')],
+    ),
+    "records with keys of envelopes": (
+        b'{"Records":[' + A[:-1] + b',"Records":[]},' + A[:-1] + b',"logEvents":[]}]}\n' + A[:-1] + b',"Records":[]}',
+        [("ok", A[:-1] + b',"Records":[]}'), ("ok", A[:-1] + b',"logEvents":[]}'), ("ok", A[:-1] + b',"Records":[]}')],
+    ),
+    "a record whose list of records comes first": (
+        b'{"Records":[],"eventName":"A"}',
+        [("beside_records", b'"eventName":"A"')],
+    ),
+    "a damaged subscription": (b'{"logEvents":[{"message":7}]}', [("bad_envelope", b'{"message":7}')]),
     "a CloudWatch Logs export": (
         b"2023-07-10T11:45:00.000Z " + A + b"\n2023-07-10T11:45:01.000Z " + B + b"\n",
         [("ok", A), ("ok", B)],
+    ),
+    "exports' times as other tools write them": (
+        b"2023-07-10T11:45:00+02:00 "
+        + A
+        + b"\n2023-07-10 11:45:00,123 "
+        + B
+        + b"\n2023-07-10T11:45:00.123456789+0000\t"
+        + A,
+        [("ok", A), ("ok", B), ("ok", A)],
+    ),
+    "a bad line in an export": (
+        b"2023-07-10T11:45:00.000Z " + A + b"\n2023-07-10T11:45:01.000Z {cut\n2023-07-10T11:45:02.000Z " + B,
+        [("ok", A), ("invalid_json", b"2023-07-10T11:45:01.000Z {cut"), ("ok", B)],
+    ),
+    "a message that is no record in an export": (
+        b"2023-07-10T11:45:00.000Z " + A + b"\n2023-07-10T11:45:01.000Z START x\n2023-07-10T11:45:02.000Z " + B,
+        [("ok", A), ("not_json", b"2023-07-10T11:45:01.000Z START x"), ("ok", B)],
+    ),
+    "a cut line among JSON lines": (
+        A + b"\n" + B[:20] + b"\n" + B + b"\n",
+        [("ok", A), ("invalid_json", B[:20]), ("ok", B)],
+    ),
+    "byte order marks": (b"\xef\xbb\xbf" + FILE + b"\n\xef\xbb\xbf" + FILE, [("ok", A), ("ok", B)] * 2),
+    "records that begin with another key": (
+        b'{"Records":[{"eventTime":"x","y":tru},{"userIdentity":{},"eventName":"A"},' + B + b"]}",
+        [("ok", b'{"eventTime":"x","y":tru}'), ("ok", b'{"userIdentity":{},"eventName":"A"}'), ("ok", B)],
     ),
     "empty": (b"", [("empty", b"")]),
     "white space only": (b" \r\n", [("empty", b"")]),
@@ -230,6 +320,33 @@ def test_several_members_are_read_where_they_are_expected(size: int) -> None:
         assert [piece.raw for piece in found] == [A, B]
 
 
+def test_of_many_small_members_each_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied per member is counted, since machines differ."""
+    copied = 0
+
+    class Counting:
+        def __init__(self, wbits: int) -> None:
+            self._real = isal_zlib.decompressobj(wbits=wbits)
+
+        def __getattr__(self, name: str) -> object:
+            nonlocal copied
+            found: object = getattr(self._real, name)
+            copied += len(found) if isinstance(found, bytes) else 0
+            return found
+
+    monkeypatch.setattr(decompress, "isal_zlib", SimpleNamespace(decompressobj=Counting, error=isal_zlib.error))
+    stored = (gzip.compress(A + b"\n") + gzip.compress(b"")) * 4_000
+    found = list(read_pieces(chunks(stored, 2**20), BUFFERED, members=True))
+    assert [piece.raw for piece in found] == [A] * 4_000
+    assert copied < 8_000 * 2**15
+
+
+def test_what_is_kept_of_a_stretch_says_whether_it_is_all_of_it() -> None:
+    long = b"x" * (2 * _MIB)
+    found = list(read_pieces([long + b"\n" + A + b"\nshort\n" + B], BUFFERED))
+    assert [(len(piece.raw), piece.cut) for piece in found if isinstance(piece, Broken)] == [(_MIB, True), (5, False)]
+
+
 # --- records that are too long, in the middle of others ---------------------------------------------------------------
 
 ODD = b'{"eventTime":"2023-07-10T11:45:00Z","eventVersion":"1.08"}'
@@ -268,47 +385,79 @@ def test_a_long_record_that_does_not_end_takes_no_record_along(limits: Limits) -
 
 # --- brackets and quotes ----------------------------------------------------------------------------------------------
 
-_MIB = 2**20
-_HEAD = b'{"Records":['
 DENSE = {
     "opening brackets": b"[" * (16 * _MIB),
     "opening braces": b"{" * (16 * _MIB),
+    "objects without an end": b'{"a":' * (3 * _MIB),
     "empty lists": b"[]" * (8 * _MIB),
     "brackets in the list": _HEAD + b"[" * (16 * _MIB),
-    "pairs inside a record": _HEAD + b'{"eventVersion":[' + b"[]," * (5 * _MIB) + b"1]}]}",
-    "empty strings": _HEAD + b'{"eventVersion":[' + b'"",' * (5 * _MIB) + b"1]}]}",
+    "a record without an end": _HEAD + b'{"eventVersion":[' + b"[]," * (5 * _MIB),
+    "empty strings": _HEAD + b'{"eventVersion":[' + b'"",' * (5 * _MIB),
     "escaped quotes": _HEAD + b'{"eventVersion":"' + rb"\"" * (8 * _MIB),
-    "one record of brackets after the other": _HEAD + b",".join([b"[" * 2**18 + b"]" * 2**18] * 32) + b"]}",
     "behind the list": _HEAD + b"]," + b"[" * (16 * _MIB),
 }
 
 
+@pytest.mark.parametrize("stored", [None, 2**40], ids=["buffered", "streamed"])
 @pytest.mark.parametrize("name", DENSE)
-def test_content_of_brackets_and_quotes_is_refused_before_it_is_walked(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def test_content_of_brackets_and_quotes_is_refused_within_so_many_steps(
+    name: str, stored: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted in steps, since machines differ: 16 MiB would be millions of them."""
-    steps = _Steps()
-    monkeypatch.setattr(scan, "_TOKEN", steps)
-    found = [
-        piece for piece in read_pieces(chunks(DENSE[name], _MIB), Limits(), members=True) if isinstance(piece, Broken)
-    ]
-    assert found[-1].kind == "too_dense"
+    """Counted in steps, since machines differ: without a limit these would take millions of them."""
+    spent: list[int] = []
+    monkeypatch.setattr(reach, "_MOST_STEPS", 2**20)
+    monkeypatch.setattr(scan.Patience, "spend", _counting(spent, scan.Patience.spend))
+    found = list(read_pieces(chunks(DENSE[name], _MIB), Limits(), members=True, stored=stored))
+    assert {piece.kind for piece in found if isinstance(piece, Broken)} <= {"too_dense", "record_too_large"}
+    assert isinstance(found[-1], Broken)
     assert sum(len(piece.raw) for piece in found) <= 2 * _MIB
-    assert steps.taken < 5 * _MIB
+    assert sum(spent) <= 32 * _MIB
 
 
-class _Steps:
-    """The tokens' regular expression, with a counter."""
+def _counting(spent: list[int], spend: Callable[[scan.Patience, int], None]) -> Callable[[scan.Patience, int], None]:
+    def counted(patience: scan.Patience, steps: int) -> None:
+        spent.append(steps)
+        spend(patience, steps)
 
-    def __init__(self) -> None:
-        self.taken = 0
-        self._real = scan._TOKEN
+    return counted
 
-    def finditer(self, data: bytes, position: int) -> Iterator[re.Match[bytes]]:
-        for match in self._real.finditer(data, position):
-            self.taken += 1
-            yield match
+
+def _record(payload: bytes) -> bytes:
+    return b'{"eventVersion":"1.08","eventName":"D","requestParameters":' + payload + b"}"
+
+
+NESTED = b'{"eventVersion":"1.08","eventName":"Forged"}'
+SOUND = {
+    "empty objects": _record(b"[" + b"{}," * 60_000 + b"1]"),
+    "empty strings": _record(b"[" + b'"",' * 60_000 + b"1]"),
+    "records in a parameter": _record(b"[1," + (NESTED + b",") * 4_000 + b"{}]"),
+    "records in a parameter, first of a list": _record(b'{"a":[' + NESTED + b"]}"),
+    "records in a parameter, on lines": _record(b"[1" + (b",\n" + NESTED) * 4_000 + b"]"),
+    "half a surrogate pair": _record(b"[1," + (NESTED + b",") * 4_000 + rb'"\ud800"]'),
+    "half a surrogate pair at first": _record(rb'["\ud800",' + (NESTED + b",") * 4_000 + b"{}]"),
+    "no UTF-8": _record(b'["\xff",' + (NESTED + b",") * 4_000 + b"{}]"),
+}
+DEEP = {
+    "deep": _record(b"[" * 3_000 + b"]" * 3_000),
+    "deep, with records": _record(b"[" * 3_000 + (NESTED + b",") * 4_000 + b"1" + b"]" * 3_000),
+    "deep, with half a surrogate pair": _record(b"[" * 3_000 + NESTED + rb',"\ud800"' + b"]" * 3_000),
+    "objects in objects": _record(b'{"a":' * 3_000 + b"[1," + NESTED + b"]" + b"}" * 3_000),
+}
+
+
+@pytest.mark.parametrize("stored", [None, 2**40], ids=["buffered", "streamed"])
+@pytest.mark.parametrize("name", [*SOUND, *DEEP])
+def test_whatever_a_caller_puts_into_a_parameter_neither_splits_its_record_nor_ends_the_reading(
+    name: str, stored: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = (SOUND | DEEP)[name]
+    if name in SOUND:  # no walk is needed for them, whatever is in them
+        monkeypatch.setattr(reach, "_MOST_STEPS", 0)
+    data = _HEAD + b",".join([A, *[record] * 40, B]) + b"]}"
+    # A brace too many, so that the file is not split as a whole.
+    found = list(read_pieces(chunks(data + b"}", 2**16), Limits(), stored=stored))
+    assert [piece.raw for piece in found if isinstance(piece, Piece)] == [A, *[record] * 40, B]
+    assert [piece.kind for piece in found if isinstance(piece, Broken)] == ["not_json"]
 
 
 def test_a_large_record_full_of_policies_is_not_dense() -> None:
@@ -342,3 +491,73 @@ def test_the_first_record_of_a_large_object_comes_before_the_rest_is_read() -> N
 
     assert isinstance(next(read_pieces(content(), BUFFERED, stored=2**30)), Piece)
     assert read == 1
+
+
+# --- however it comes -------------------------------------------------------------------------------------------------
+
+_TOKENS = [
+    *(
+        A,
+        B,
+        FILE,
+        _HEAD,
+        b"]}",
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b"}}",
+        b",",
+        b",\n",
+        b"\n",
+        b" ",
+        b":",
+        b'"',
+        b"\\",
+        b"\xff",
+        b"\x00",
+    ),
+    *(b"1", b"-", b'"a"', b"null", b"{}", b"[]", b'{"a":1}', b',"z":1}', b"2023-07-10T11:45:00.000Z ", b"\xef\xbb\xbf"),
+    *(
+        logged(A),
+        bridged(A),
+        b'{"aws":{"cloudtrail":',
+        b',"Records":[',
+        b'"Records" : [',
+        b'{"Reco',
+        b'{"eventVersion":',
+    ),
+    *(
+        rb'{"eventVersion":"1","p":"\ud800"}',
+        b'{"eventVersion":"1","p":[1,{"eventVersion":"2"}]}',
+        b'{"eventTime":"x"}',
+    ),
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    data=st.lists(st.sampled_from(_TOKENS), max_size=25).map(b"".join),
+    sizes=st.sets(st.integers(1, 300), min_size=3, max_size=3),
+    buffer=st.sampled_from([0, 50, 200, 500]),
+    record=st.sampled_from([30, 60, 120, 300]),
+)
+def test_how_the_content_comes_in_chunks_makes_no_difference(
+    data: bytes, sizes: set[int], buffer: int, record: int
+) -> None:
+    limits = Limits(buffer=buffer, record=record)
+    found = [list(read_pieces(chunks(data, size), limits)) for size in sizes]
+    assert found[0] == found[1] == found[2]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    before=st.lists(st.sampled_from(_TOKENS), max_size=8).map(b"".join),
+    behind=st.lists(st.sampled_from(_TOKENS), max_size=8).map(b"".join),
+)
+def test_a_record_on_a_line_of_its_own_is_in_a_piece_or_in_a_stretch_that_is_reported(
+    before: bytes, behind: bytes
+) -> None:
+    record = b'{"eventVersion":"1.08","eventName":"Canary"}'
+    data = before + b"\n" + record + b"\n" + behind
+    assert sum(raw.count(b"Canary") for _, raw in pieces(data)) == 1

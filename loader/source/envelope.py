@@ -31,8 +31,10 @@ LIST_OF_RECORDS = re.compile(rb"\[%s(?=%s)" % (SPACE, HEAD.pattern))
 MIN_BYTES_A_COMMA = 20
 #: Envelopes inside of each other. AWS puts a record into one, a pipeline of somebody's perhaps into a second.
 MOST_ENVELOPES = 4
-#: A top-level object with one of these keys is a record by itself.
-RECORD_NAME = re.compile(rb'"(?:eventName|eventSource|eventTime|eventID)"')
+#: Names that only records have: where one stands beside records, it may be a part of one.
+RECORD_NAME = re.compile(
+    rb'"(?:event(?:Version|Name|Source|Time|ID)|userIdentity|sourceIPAddress|requestParameters|responseElements)"'
+)
 _VIA = b' via CloudTrail"'
 _BY_AWS = b'"aws.'
 _CONTROL = b'"CONTROL_MESSAGE"'

@@ -20,7 +20,7 @@ from loader.source.envelope import (
 )
 from loader.source.objects import UNREAD, Broken, FetchError, Limits, Piece
 from loader.source.reach import Content, Reach, Verdict
-from loader.source.scan import DenseError, skip_commas, skip_marks
+from loader.source.scan import DenseError, skip_commas, skip_marks, skip_space, skip_space_back
 from loader.source.starts import EXPORT_TIME, HEAD, LOOK_AHEAD, LOOK_BACK, SPACE, starts
 from loader.source.whole import RAW_KEPT, numbered, too_large
 
@@ -33,9 +33,9 @@ _SCALAR = rb"(?:%(text)s|%(number)s|true|false|null)" % _PARTS
 _PARTS |= {b"scalar": _SCALAR}
 #: The head of a CloudTrail file. What is short may stand before the list; if nothing does, its name may be damaged.
 _FILE_HEAD = re.compile(
-    rb'\{(?:(?:%(s)s%(text)s%(s)s:%(s)s%(scalar)s%(s)s,){0,16}%(s)s("Records")'
-    rb'|%(s)s%(text)s(?=%(s)s:%(s)s\[%(s)s\{%(s)s"(?:eventVersion|awsRegion|additionalEventData)"))%(s)s:%(s)s\['
-    % _PARTS
+    rb'\{(?:(?:%(s)s%(text)s%(s)s:%(s)s%(scalar)s%(s)s,){0,16}%(s)s("Records")%(s)s:%(s)s\['
+    rb'|%(s)s(?!%(name)s)"[^"]{0,200}"[^"\[\]{}]{0,16}\[(?=%(s)s\{%(s)s"(?:eventVersion|awsRegion|additionalEventData)"))'
+    % (_PARTS | {b"name": RECORD_NAME.pattern})
 )
 #: A list, and not just a bracket, as in the lines of other logs.
 _LIST_HEAD = re.compile(rb"\[(?=%(s)s(?:[ \t\r\n\[{\]]|%(scalar)s%(s)s[,\]]))" % _PARTS)
@@ -65,6 +65,8 @@ class Splitter:
         #: Open brackets around the list of records: 1 in CloudTrail's form, 0 for a bare array; and lists inside of it.
         self._around = self._nested = 0
         self._after = False
+        #: Whether there was a comma since the list or the last member behind it.
+        self._parted = False
         #: Whether something in the list was damaged: what follows it may be a part of that.
         self._torn = False
         #: Whether what is at the position has been reported and is passed over, up to any line or up to a record.
@@ -81,6 +83,8 @@ class Splitter:
         Without ``chunks`` there is nothing more to come; ``trouble`` is why, if it should.
         """
         content = self._content = Content(head, ended=chunks is None)
+        if len(head) > self._limits.total:
+            trouble = self._too_large()
         while True:
             try:
                 yield from self._values()
@@ -116,8 +120,14 @@ class Splitter:
                 return
             content.data += chunk
             if content.gone + len(content.data) > self._limits.total:
-                del content.data[max(0, self._limits.total - content.gone) :]
-                raise SourceError(f"more than {self._limits.total} bytes of content", kind="object_too_large")
+                raise self._too_large()
+
+    def _too_large(self) -> SourceError:
+        """Cut what is there to what may be read at most."""
+        content = self._content
+        content.ended = True
+        del content.data[max(0, self._limits.total - content.gone) :]
+        return SourceError(f"more than {self._limits.total} bytes of content", kind="object_too_large")
 
     def _values(self) -> Iterator[Piece | Broken]:
         """Yield what can be told of the buffer, up to where more has to come."""
@@ -128,7 +138,7 @@ class Splitter:
             if before >= len(data):
                 return
             if data[before] == _COMMA:
-                self._position = skip_commas(data, before)
+                self._position, self._parted = skip_commas(data, before), True
             elif self._after:
                 yield from self._behind_list()
             else:
@@ -198,11 +208,13 @@ class Splitter:
             if self._nested:
                 self._nested -= 1
             else:
-                self._inside, self._after = False, self._around > 0
+                self._inside, self._after, self._parted = False, self._around > 0, False
         elif first == _CLOSES_OBJECT:
             yield self._broken("invalid_json", "a closing brace without an opening one", position + 1)
         elif self._nested < MOST_ENVELOPES and LIST_OF_RECORDS.match(data, position):
             self._position, self._nested = position + 1, self._nested + 1
+        elif first == _COLON and HEAD.match(data, skip_space(data, position + 1)):
+            yield self._broken("invalid_json", "a colon in a list", position + 1)
         elif first == _COLON:
             yield from self._no_value()
         else:
@@ -219,8 +231,10 @@ class Splitter:
         if verdict is Verdict.WAIT:
             self._wait(start - self._position + at)
         elif verdict is Verdict.ENDS:
+            if self._reach.crossed and (yield from self._inner(start)):
+                return
             self._position, self._torn = at, self._torn or self._reach.crossed
-            yield from self._read(bytes(content.data[start:at]).rstrip(_SPACE_BYTES))
+            yield from self._read(start, at)
         elif verdict is Verdict.STRAY:
             yield from self._no_value()
         elif verdict is Verdict.LARGE or (verdict is Verdict.OPEN and at - start > self._limits.record):
@@ -255,7 +269,7 @@ class Splitter:
         elif self._inside and raw.endswith(b"}"):
             # It may be whole but for a bracket or a quote too many: its normaliser says what is wrong with it.
             self._position = until
-            yield from self._read(raw)
+            yield from self._read(start, start + len(raw))
         else:
             yield self._broken("invalid_json", "the record does not end before the next one begins", until)
 
@@ -270,7 +284,8 @@ class Splitter:
         if self._inside:
             kind, message, self._torn = "invalid_json", "neither a record nor any other value", True
         closing = None if self._inside else _CLOSING.match(content.data, position)
-        start = next(starts(content.data, position + 1, min(longest, len(content.data)), loose=True), None)
+        stop = min(longest, len(content.data))
+        start = None if closing else next(starts(content.data, position + 1, stop, loose=True), None)
         if closing or start:
             yield self._broken(kind, message, closing.end() if closing else start.position if start else position)
         elif len(content.data) <= longest:
@@ -306,16 +321,26 @@ class Splitter:
         elif verdict is Verdict.ENDS:
             data, position = self._content.data, self._position
             found = any(part.search(data, position, at) for part in (RECORD_NAME, HEAD, _LOG_EVENTS))
-            if self._torn or found:
+            if self._torn or found or not self._parted or not self._reach.sound:
+                self._torn = True
                 yield self._broken("beside_records", "not in the list of records, but perhaps a part of it", at)
-            self._position = at
+            self._position, self._parted = at, False
         elif verdict is not Verdict.OPEN:
             yield self._broken("invalid_json", "what follows the list of records is no JSON, or too long", at)
             self._after, self._skipping, self._loose = False, verdict is Verdict.LARGE, False
 
-    def _read(self, raw: bytes) -> Iterator[Piece | Broken]:
+    def _read(self, start: int, end: int) -> Iterator[Piece | Broken]:
         """Yield what is in a value."""
         self._valid = True
+        data = self._content.data
+        end = skip_space_back(data, start, end)
+        if data.startswith(RECORD, start) and end - start > self._limits.record:
+            # Not copied: it may be as large as all that is held.
+            self._number += 1
+            yield too_large(self._number, data[start : min(end, start + RAW_KEPT)], self._limits)
+            return
+        with memoryview(data) as view, view[start:end] as part:
+            raw = bytes(part)
         if raw.startswith(RECORD):
             yield self._found(Found(raw))
         else:

@@ -7,13 +7,14 @@ from enum import Enum, auto
 from itertools import islice
 
 from loader.source.scan import Patience, Unsound, Walk, nearly_sound_end, skip_space, sound_end
-from loader.source.starts import LOOK_AHEAD, Start, starts
+from loader.source.starts import HEAD, LOOK_AHEAD, Start, starts
 
 _OPENS_LIST, _COMMA = 0x5B, 0x2C
 #: Bytes that may be looked at for nothing, beyond as many as there are before.
 _MOST_WASTED = 2**20
 #: Steps of walks in one object: as many as the largest object has bytes that is split in one buffer.
 _MOST_STEPS = 2**26
+_START_BYTES = 512
 #: Places in one value that is no JSON where a record may begin; the first one counts if there are more.
 _MOST_STARTS = 1_000
 
@@ -58,8 +59,8 @@ class Reach:
         self._most = most
         self._patience = Patience(_MOST_STEPS)
         self._wasted = 0
-        #: Whether a bracket of the last value was closed by one of the other kind.
-        self.crossed = False
+        #: Whether the last value is JSON, and whether a bracket of it was closed by one of the other kind.
+        self.sound, self.crossed = False, False
 
     def is_hasty(self, content: Content, begin: int) -> bool:
         """Tell whether ends are not waited for any more: too much was looked at for nothing, again and again."""
@@ -71,7 +72,7 @@ class Reach:
         Raises:
             DenseError: too much was walked through in this object.
         """
-        self.crossed = False
+        self.sound, self.crossed = False, False
         data, waited = content.data, len(content.data) - begin
         is_all = content.ended or waited >= self._most + LOOK_AHEAD
         stop = self._stop(content, begin)
@@ -99,17 +100,20 @@ class Reach:
 
     def _judged(self, content: Content, begin: int, end: int, listed: bool) -> tuple[Verdict, int]:
         """Judge a value that is sound: it may still have taken other records, and the end of the list, for its own."""
+        self.sound = True
         data = content.data
         is_scalar = data[begin] not in b"{["
         if not listed and not is_scalar:
             return Verdict.ENDS, end
         following = skip_space(data, end)
-        if following >= len(data) and not content.ended and following - begin < self._most:
-            return Verdict.WAIT, following + 1 - begin
         if self._is_followed(content, begin, end, listed=True):
             return Verdict.ENDS, end
+        if not content.ended and following + LOOK_AHEAD > len(data) and following - begin < self._most:
+            return Verdict.WAIT, following + LOOK_AHEAD - begin
         if is_scalar:
             return (Verdict.STRAY if listed else Verdict.ENDS), end
+        if HEAD.match(data, following):  # only the comma is missing
+            return Verdict.ENDS, end
         first = next((start for start in starts(data, begin + 1, end) if not _is_inner(start, listed)), None)
         return (Verdict.TORN, self._torn(first.position, end)) if first else (Verdict.ENDS, end)
 
@@ -134,6 +138,8 @@ class Reach:
                 break
             if _is_inner(start, listed):
                 continue
+            # Each look at one costs as much as so many bytes.
+            self._wasted += _START_BYTES if first else 0
             first = first or start.position
             torn = walk.in_string or walk.crossed or (start.before == _COMMA and walk.innermost != _OPENS_LIST)
             if torn or start.certain or self.is_hasty(content, begin):

@@ -24,9 +24,12 @@ _TRUNCATED = "Input data was truncated"
 _TRAILING = "JSON is malformed: trailing characters"
 _POSITION = re.compile(r"\(byte (\d+)\)$")
 #: Bytes that are first looked at for the end of a value with odd escapes; so many times as many the next time.
-_FIRST_LOOK, _NEXT_LOOK = 2**14, 8
+_FIRST_LOOK, _NEXT_LOOK = 2**10, 8
 #: The same for the end of a string.
 _FIRST_STRETCH, _LAST_STRETCH = 2**8, 2**20
+#: An escape that the parser does not like is no farther than this from where it says so.
+_AROUND = 24
+_BACK = 2**12
 #: Steps between two looks at how many are left.
 _MOST_AT_ONCE = 2**16
 #: Longer than any number, name or escape of a log.
@@ -70,6 +73,17 @@ def skip_space(data: bytes | bytearray, position: int) -> int:
     return match.end() if match else position
 
 
+def skip_space_back(data: bytes | bytearray, begin: int, end: int) -> int:
+    """Return the position after the last byte of ``data[begin:end]`` that is no white space."""
+    while end > begin:
+        part = data[max(begin, end - _BACK) : end]
+        kept = part.rstrip(b" \t\r\n")
+        end -= len(part) - len(kept)
+        if kept:
+            break
+    return end
+
+
 def skip_marks(data: bytes | bytearray, position: int) -> int:
     """Return the first position from ``position`` on that is neither white space nor a byte order mark."""
     position = skip_space(data, position)
@@ -106,9 +120,15 @@ def sound_end(data: bytes | bytearray, begin: int, stop: int) -> int | Unsound:
 
 def nearly_sound_end(data: bytes | bytearray, begin: int, stop: int) -> int | Unsound:
     """Return what :func:`sound_end` does for a value that has halves of surrogate pairs in it."""
+    with memoryview(data) as view, view[begin:stop] as whole:
+        found, at = _passed_over(whole)
+    met = stop if found is Unsound.TRUNCATED else begin + at
+    if found is not None and not _SURROGATE.search(data, max(begin, met - _AROUND), min(met + _AROUND, stop)):
+        return found  # something else was met
     size = _FIRST_LOOK
     while True:
-        part = bytes(data[begin : min(begin + size, stop)])
+        with memoryview(data) as view, view[begin : min(begin + size, stop)] as some:
+            part = bytes(some)
         found, at = _passed_over(without_surrogates(part) or part)
         is_all = begin + size >= stop
         if found is None and (at < len(part) or is_all):

@@ -19,7 +19,7 @@ class Store:
     def __init__(self, together: int = 1) -> None:
         self.asked: list[str] = []
         self.errors: dict[str, Exception] = {}
-        self._together = threading.Barrier(together, timeout=10) if together > 1 else None
+        self._together = threading.Barrier(together, timeout=60) if together > 1 else None
 
     def __call__(self, ref: ObjectRef) -> Iterator[bytes]:
         self.asked.append(ref.key)

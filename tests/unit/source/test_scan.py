@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.source.scan import DenseError, Patience, Unsound, Walk, nearly_sound_end, sound_end
+from loader.source.scan import DenseError, Patience, Unsound, Walk, nearly_sound_end, skip_space_back, sound_end
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
 
@@ -66,6 +66,14 @@ def test_a_walk_goes_on_where_it_stopped(value: object, size: int) -> None:
     walk = Walk(Patience(10_000))
     ends = [walk.end(data, 0, stop) for stop in [*range(1, len(data) - 1, size), len(data)]]
     assert ends == [None] * (len(ends) - 1) + [len(data) - 1]
+
+
+@pytest.mark.parametrize("space", [0, 1, 4095, 4096, 10_000])
+def test_white_space_is_passed_over_from_behind(space: int) -> None:
+    data = b"ab" + b" \n" * (space // 2) + b"\t" * (space % 2) + b"c"
+    assert skip_space_back(data, 1, len(data) - 1) == 2
+    assert skip_space_back(data, 2, len(data) - 1) == 2
+    assert skip_space_back(data, 0, len(data)) == len(data)
 
 
 @pytest.mark.parametrize("size", [10, 2**14 - 3, 2**14, 2**18])

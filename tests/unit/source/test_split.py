@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from loader.source import decompress, reach, scan
+from loader.source import decompress, reach, scan, starts
 from loader.source.objects import Broken, Limits, Piece
 from loader.source.split import read_pieces
 
 A = b'{"eventVersion":"1.08","eventName":"A"}'
 B = b'{"eventVersion":"1.08","eventName":"B","x":"}],{\\"eventVersion\\":"}'
+NEST = b'{"eventVersion":"1.08","eventName":"N","p":[1,{"eventVersion":"F"}],"eventID":"n"}'
 FILE = b'{"Records":[' + A + b"," + B + b"]}"
 
 _MIB = 2**20
@@ -183,6 +185,49 @@ CASES: dict[str, tuple[bytes, list[tuple[str, bytes]]]] = {
     "records that begin with another key": (
         b'{"Records":[{"eventTime":"x","y":tru},{"userIdentity":{},"eventName":"A"},' + B + b"]}",
         [("ok", b'{"eventTime":"x","y":tru}'), ("ok", b'{"userIdentity":{},"eventName":"A"}'), ("ok", B)],
+    ),
+    "a record without a comma behind it, and records in a parameter": (
+        _HEAD + NEST + B + b"\n" + NEST + b"\n" + B + b"]}",
+        [("ok", NEST), ("ok", B), ("ok", NEST), ("ok", B)],
+    ),
+    "a colon in place of a comma": (_HEAD + A + b":" + B + b"]}", [("ok", A), ("invalid_json", b":"), ("ok", B)]),
+    "a wrapper with another end": (
+        b'[{"aws":{"cloudtrail":' + A + b"}]," + B + b"]",
+        [("ok", A), ("invalid_json", b"}"), ("ok", B), ("not_json", b"]")],
+    ),
+    "members of a record behind a list that ended too early": (
+        _HEAD + A + b',]"requestParameters":{"secret":"value"},"sourceIPAddress":"192.0.2.4"},' + B + b"]}",
+        [
+            ("ok", A),
+            ("beside_records", b'"requestParameters":{"secret":"value"}'),
+            ("beside_records", b'"sourceIPAddress":"192.0.2.4"'),
+            ("ok", B),
+            ("not_json", b"]}"),
+        ],
+    ),
+    "members behind the list without a comma": (
+        _HEAD + A + b']"z":"W","y":1}',
+        [("ok", A), ("beside_records", b'"z":"W"'), ("beside_records", b'"y":1')],
+    ),
+    "a member behind the list that is no JSON": (
+        _HEAD + A + b'],"k":[W000]}',
+        [("ok", A), ("beside_records", b'"k":[W000]')],
+    ),
+    "a line break in the name of the list": (
+        b'{"Rec\nords":[' + A + b"," + B + b"]}",
+        [("no_records", b'{"Rec\nords":['), ("ok", A), ("ok", B)],
+    ),
+    "no colon behind the name of the list": (
+        b'{"Records" [' + A + b"," + B + b"]}",
+        [("no_records", b'{"Records" ['), ("ok", A), ("ok", B)],
+    ),
+    "a comma for the colon behind the name of the list": (
+        b'{"Records",[' + A + b"," + B + b"]}",
+        [("no_records", b'{"Records",['), ("ok", A), ("ok", B)],
+    ),
+    "a record by itself that begins with a list": (
+        b'{"responseElements":[' + A + b'],"eventName":"A"}\n' + B,
+        [("ok", b'{"responseElements":[' + A + b'],"eventName":"A"}'), ("ok", B)],
     ),
     "empty": (b"", [("empty", b"")]),
     "white space only": (b" \r\n", [("empty", b"")]),
@@ -381,6 +426,29 @@ def test_a_long_record_that_does_not_end_takes_no_record_along(limits: Limits) -
     found = pieces(data, limits, 500)
     assert [raw for kind, raw in found if kind == "ok"] == [A, A, B]
     assert [kind for kind, _ in found if kind != "ok"] == ["record_too_large"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"}", b'{"a":', b"{", b'x\n{"a"', rb'{"a":"\ud800"}', b'{"eventVersion":"1","x":[1,'], ids=repr
+)
+def test_odd_lines_take_time_in_proportion(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in bytes that are looked at, since machines differ."""
+
+    def looked(count: int) -> int:
+        seen = 0
+
+        def counted(pattern: re.Pattern[bytes], data: bytes, begin: int, end: int) -> object:
+            nonlocal seen
+            seen += end - begin + 1_000
+            return first(pattern, data, begin, end)
+
+        monkeypatch.setattr(starts, "_first", counted)
+        list(read_pieces([(line + b"\n") * count], BUFFERED))
+        return seen
+
+    first = starts._first
+    assert looked(700) <= 700 * 20_000
+    assert looked(8_000) <= 8 * looked(2_000)
 
 
 # --- brackets and quotes ----------------------------------------------------------------------------------------------

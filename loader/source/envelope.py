@@ -225,7 +225,7 @@ def _taken_out(raw: bytes, clean: bytes, inner: bytes) -> tuple[bytes, bytes]:
     """Return ``inner``, which is a part of ``clean``, as it is in ``raw``, and what is around it there."""
     start = clean.index(inner)
     end = start + len(inner)
-    return raw[start:end], raw[1:start] + raw[end:]
+    return inner if clean is raw else raw[start:end], raw[1:start] + raw[end:]
 
 
 def _decoded(decode: Callable[[bytes], _T], raw: bytes) -> tuple[_T, bytes]:

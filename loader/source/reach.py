@@ -93,9 +93,7 @@ class Reach:
         if data[begin] not in b'{["':
             return Verdict.STRAY, begin
         if end is Unsound.DEEP and not self.is_hasty(content, begin):
-            closed = self._deep_end(content, begin, listed)
-            if closed is not None:
-                return Verdict.ENDS, closed
+            return self._deep(content, begin, listed)
         return self._walked(content, begin, listed)
 
     def _judged(self, content: Content, begin: int, end: int, listed: bool) -> tuple[Verdict, int]:
@@ -117,14 +115,16 @@ class Reach:
         first = next((start for start in starts(data, begin + 1, end) if not _is_inner(start, listed)), None)
         return (Verdict.TORN, self._torn(first.position, end)) if first else (Verdict.ENDS, end)
 
-    def _deep_end(self, content: Content, begin: int, listed: bool) -> int | None:
-        """Return where a value ends that is deeper than the parser goes, if all its brackets are closed and it ends."""
+    def _deep(self, content: Content, begin: int, listed: bool) -> tuple[Verdict, int]:
+        """Judge a value that is deeper than the parser goes: it ends where its brackets do, if they match."""
         walk, stop = Walk(self._patience), self._stop(content, begin)
         end = walk.end(content.data, begin, stop)
-        if end is None or walk.crossed or not self._is_followed(content, begin, end, listed):
-            self._wasted += (end or stop) - begin
-            return None
-        return end
+        if end is not None and not walk.crossed and self._is_followed(content, begin, end, listed):
+            return Verdict.ENDS, end
+        self._wasted += (end or stop) - begin
+        if end is None and next(starts(content.data, begin + 1, stop), None) is None:
+            return self._endless(content, begin, stop)
+        return self._walked(content, begin, listed)
 
     def _walked(self, content: Content, begin: int, listed: bool) -> tuple[Verdict, int]:
         """Judge a value that the parser refuses, by where its brackets and strings end."""
@@ -150,11 +150,15 @@ class Reach:
             return Verdict.TORN, self._torn(first, stop)
         if end is None:
             self._wasted += stop - begin
-            return (Verdict.LARGE if stop == begin + self._most else Verdict.OPEN), stop
+            return self._endless(content, begin, stop)
         if first and (walk.crossed or not self._is_followed(content, begin, end, listed)):
             return Verdict.TORN, self._torn(first, end)
         self.crossed = walk.crossed
         return Verdict.ENDS, end
+
+    def _endless(self, content: Content, begin: int, stop: int) -> tuple[Verdict, int]:
+        is_open = stop == len(content.data) and stop < begin + self._most
+        return (Verdict.OPEN if is_open else Verdict.LARGE), stop
 
     def _stop(self, content: Content, begin: int) -> int:
         return min(len(content.data), begin + self._most)

@@ -8,16 +8,16 @@ from itertools import islice
 
 import msgspec
 
-# A whole string without escapes, brackets in a row, or the beginning of any other string. Everything between tokens is
-# of no interest here. Escapes are not for a regular expression: each one costs it memory until the end is found.
-_TOKEN = re.compile(rb'"[^"\\]*"|[{\[]+|[}\]]+|"')
+# Some short values in a row, brackets in a row, or the beginning of a string with escapes in it. Everything between
+# tokens is of no interest here. Escapes are not for a regular expression: each one costs it memory to the end.
+_TOKEN = re.compile(rb'(?:[ \t\r\n,:]*(?:"[^"\\]*"|\[\]|\{\})){1,64}|([{\[]+)|([}\]]+)|(")')
+_OPENED, _CLOSED, _BEGUN = 1, 2, 3
 _CLOSING_OF = bytes.maketrans(b"{[", b"}]")
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _COMMAS = re.compile(rb"[ \t\r\n,]*")
 #: A byte order mark in UTF-8: at the beginning of a file, and in its middle where files were joined.
 MARK = b"\xef\xbb\xbf"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_OPENING = b"{["
 _QUOTE = 0x22
 _pass_over = msgspec.json.Decoder(msgspec.Raw).decode
 _TRUNCATED = "Input data was truncated"
@@ -184,6 +184,11 @@ class Walk:
             DenseError: see there.
         """
         position, ended = begin + self._done, False
+        if not self._done and position < stop:
+            # The value's own beginning; from here on something is open until it ends.
+            self.in_string = data[begin] == _QUOTE
+            self._open += b"" if self.in_string else data[begin : begin + 1]
+            position += 1
         while position < stop and not ended:
             if self.in_string:
                 position, ended = self._string(data, position, stop)
@@ -200,23 +205,32 @@ class Walk:
         for token in islice(_TOKEN.finditer(data, position, stop), _MOST_AT_ONCE):
             steps += 1
             start, position = token.span()
-            first = data[start]
-            if first == _QUOTE:
-                self.in_string = position - start == 1
-                ended = not self.in_string and not opened
-            elif first in _OPENING:
+            kind = token.lastindex
+            if kind == _OPENED:
                 opened += token[0]
-            else:
-                count = min(position - start, len(opened))
-                closed = opened[len(opened) - count :].translate(_CLOSING_OF)
-                closed.reverse()
-                self.crossed = self.crossed or not data.startswith(closed, start)
-                del opened[len(opened) - count :]
-                position, ended = start + max(count, 1), not opened
-            if ended or self.in_string:
+            elif kind == _CLOSED:
+                if position - start == 1:
+                    # { and }, [ and ] are two apart.
+                    self.crossed = self.crossed or opened[-1] + 2 != data[start]
+                    opened.pop()
+                else:
+                    position = self._closed(data, start, min(position - start, len(opened)))
+                if not opened:
+                    ended = True
+                    break
+            elif kind == _BEGUN:
+                self.in_string = True
                 break
         self._patience.spend(steps)
         return (position if ended or self.in_string or steps == _MOST_AT_ONCE else stop), ended
+
+    def _closed(self, data: bytes | bytearray, start: int, count: int) -> int:
+        """Close ``count`` brackets, by those from ``start`` on; return where they end."""
+        closed = self._open[len(self._open) - count :].translate(_CLOSING_OF)
+        closed.reverse()
+        self.crossed = self.crossed or not data.startswith(closed, start)
+        del self._open[len(self._open) - count :]
+        return start + count
 
     def _string(self, data: bytes | bytearray, position: int, stop: int) -> tuple[int, bool]:
         """Walk to the end of the string that ``position`` is inside of, but not beyond ``stop``."""

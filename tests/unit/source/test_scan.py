@@ -98,6 +98,6 @@ def test_the_end_of_a_value_may_lie_within_brackets_in_a_row() -> None:
 
 def test_steps_are_limited() -> None:
     with pytest.raises(DenseError):
-        Walk(Patience(100)).end(b"[" + b"[],{}" * 100, 0, 501)
+        Walk(Patience(100)).end(b"[" + b"[1]," * 100, 0, 401)
     with pytest.raises(DenseError):
         Walk(Patience(2)).end(b'[[],"' + b"a" * 10_000, 0, 10_005)

@@ -113,7 +113,9 @@ class Splitter:
         del content.data[:count]
         content.gone += count
         self._position -= count
-        while len(content.data) - self._position < self._needed:
+        # In any case something: what is there has been seen.
+        needed = max(self._needed, len(content.data) - self._position + 1)
+        while len(content.data) - self._position < needed:
             chunk = next(chunks, None)
             if chunk is None:
                 content.ended = True
@@ -145,10 +147,6 @@ class Splitter:
                 yield from self._element() if self._inside else self._top()
             if self._position == before and not self._skipping:
                 return
-
-    def _wait(self, needed: int) -> None:
-        """Ask for ``needed`` bytes from the position on, and in any case for more than there are."""
-        self._needed = max(needed, len(self._content.data) - self._position + 1)
 
     def _skip_to_next(self) -> bool:
         """Pass over what has been reported; tell whether something else has been found."""
@@ -196,7 +194,7 @@ class Splitter:
         time = EXPORT_TIME.match(data, position)
         is_short = not self._content.ended and len(data) - position < LOOK_AHEAD
         if is_short and ((data[position] in _DIGITS and time is None) or (time and time.end() == len(data))):
-            self._wait(LOOK_AHEAD)
+            self._needed = LOOK_AHEAD
             return None
         return time.end() if time and data[time.end() : time.end() + 1] == b"{" else position
 
@@ -229,7 +227,7 @@ class Splitter:
             return
         verdict, at = self._reach.of(content, start, listed=self._inside)
         if verdict is Verdict.WAIT:
-            self._wait(start - self._position + at)
+            self._needed = start - self._position + at
         elif verdict is Verdict.ENDS:
             if self._reach.crossed and (yield from self._inner(start)):
                 return
@@ -278,7 +276,7 @@ class Splitter:
         content, position = self._content, self._position
         longest = position + self._limits.record
         if not content.ended and len(content.data) < longest + LOOK_AHEAD:
-            self._wait(self._limits.record + LOOK_AHEAD)
+            self._needed = self._limits.record + LOOK_AHEAD
             return
         kind, message = "not_json", "neither JSON nor a CloudTrail file"
         if self._inside:
@@ -303,7 +301,7 @@ class Splitter:
         if first == _CLOSES_OBJECT:
             self._position, self._after = position + 1, False
         elif member is None and first == _QUOTE and not self._content.ended and len(data) - position < LOOK_AHEAD:
-            self._wait(LOOK_AHEAD)
+            self._needed = LOOK_AHEAD
         elif member is None:
             # A bracket too many inside of the list, and records behind it.
             self._after, self._inside, self._torn = False, True, True
@@ -317,7 +315,7 @@ class Splitter:
         """Pass over a member whose value begins at ``start``, and report it if it looks like a part of a record."""
         verdict, at = self._reach.of(self._content, start, listed=False)
         if verdict is Verdict.WAIT:
-            self._wait(start - self._position + at)
+            self._needed = start - self._position + at
         elif verdict is Verdict.ENDS:
             data, position = self._content.data, self._position
             found = any(part.search(data, position, at) for part in (RECORD_NAME, HEAD, _LOG_EVENTS))

@@ -183,9 +183,9 @@ def _request(batch: list[Item]) -> tuple[str, bytes]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=20)
+    parser.add_argument("--files", type=int, default=80, help="with fewer the node is still compiling")
     parser.add_argument("--records", type=int, default=2000, help="records a file")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2, help="threads of the worker, and connections of raw _bulk")
     parser.add_argument("--bulk-bytes", type=int, default=Settings().bulk_max_bytes, help="of one _bulk request")
     parser.add_argument("--heap", default="1g", help="heap of the node")

@@ -1,6 +1,6 @@
 """The whole way, S3 -> SQS -> worker -> OpenSearch, against raw ``_bulk`` of the same documents.
 
-    python bench/load.py [--files 20] [--records 2000] [--rounds 3] [--workers 2] [--json]
+    python bench/load.py [--files 80] [--records 2000] [--rounds 4] [--workers 2] [--json]
 
 Both write the same bodies, into indices of the same template, on the same node, in one run, with as many connections
 as the worker has threads; raw ``_bulk`` sends bodies that were rendered before the clock started. Each round measures

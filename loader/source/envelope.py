@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec import Raw
 
-from loader.source.scan import Unsound, nearly_sound_end, skip_commas, sound_end, without_surrogates
+from loader.source.scan import Unsound, skip_commas, sound_end, without_surrogates
 from loader.source.starts import HEAD, SPACE
 
 #: What CloudTrail begins each record with.
@@ -92,17 +92,13 @@ _decode_event = msgspec.json.Decoder(_LogEvent).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def records_in(raw: bytes, *, alone: bool, depth: int = 0) -> Iterator[Found]:
+def records_in(raw: bytes, *, alone: bool, event_id: str | None = None, depth: int = 0) -> Iterator[Found]:
     """Yield the records in a value: the value itself, or what it is the envelope of.
 
     ``alone`` says that it stood between other values, and not in a list of records: an object that is neither a record
     nor an envelope is reported then. In a list, whatever there is counts as a record, and its normaliser says what is
-    wrong with it. ``depth`` counts the lists of records around the one it stood in.
+    wrong with it. ``event_id`` is that of the log event it came in, ``depth`` counts the lists of records around it.
     """
-    return _records_in(raw, alone, None, depth)
-
-
-def _records_in(raw: bytes, alone: bool, event_id: str | None, depth: int) -> Iterator[Found]:
     if raw.startswith(RECORD) or depth >= MOST_ENVELOPES:
         yield Found(raw, event_id)
     elif LIST_OF_RECORDS.match(raw):
@@ -141,7 +137,7 @@ def _opened(
         return
     elif not members.is_record and (wrapped := _wrapped(raw, clean, members)):
         inner, around = _taken_out(raw, clean, wrapped)
-        yield from _records_in(inner, False, event_id, depth + 1)
+        yield from records_in(inner, alone=False, event_id=event_id, depth=depth + 1)
     elif alone and not members.is_record:
         yield Found(raw, event_id, "no_records", "a JSON object without Records")
         return
@@ -168,7 +164,7 @@ def _wrapped(raw: bytes, clean: bytes, members: _Members) -> bytes:
 
 def _listed(raw: bytes, event_id: str | None, depth: int) -> Iterator[Found]:
     for record in _elements(raw):
-        yield from _records_in(record, False, event_id, depth + 1)
+        yield from records_in(record, alone=False, event_id=event_id, depth=depth + 1)
 
 
 def _logged(raw: bytes, message_type: Raw, depth: int) -> Iterator[Found]:
@@ -190,7 +186,7 @@ def _logged(raw: bytes, message_type: Raw, depth: int) -> Iterator[Found]:
             yield Found(event, event_id, "bad_envelope", "a log event with several messages")
         elif not asks or message.lstrip().startswith(b"{"):
             # CloudWatch Logs asks whether the destination can be reached: there is no record in that.
-            yield from _records_in(message, False, event_id, depth + 1)
+            yield from records_in(message, alone=False, event_id=event_id, depth=depth + 1)
 
 
 def _elements(raw: bytes) -> Iterator[bytes]:
@@ -213,8 +209,6 @@ def _elements(raw: bytes) -> Iterator[bytes]:
     position = skip_commas(raw, 1)
     while position < len(raw) - 1:
         end = sound_end(raw, position, len(raw))
-        if isinstance(end, Unsound):
-            end = nearly_sound_end(raw, position, len(raw))
         if isinstance(end, Unsound):  # deeper than the parser goes
             end = len(raw) - 1
         yield raw[position:end].rstrip()

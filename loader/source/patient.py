@@ -15,12 +15,11 @@ from loader.source.envelope import (
     RECORD,
     RECORD_NAME,
     WRAPPER,
-    Found,
     records_in,
 )
 from loader.source.objects import UNREAD, Broken, FetchError, Limits, Piece
 from loader.source.reach import Content, Reach, Verdict
-from loader.source.scan import DenseError, skip_commas, skip_marks, skip_space, skip_space_back
+from loader.source.scan import WHITE, DenseError, skip_commas, skip_marks, skip_space, skip_space_back
 from loader.source.starts import EXPORT_TIME, HEAD, LOOK_AHEAD, LOOK_BACK, SPACE, starts
 from loader.source.whole import RAW_KEPT, numbered, too_large
 
@@ -45,7 +44,6 @@ _LOG_EVENTS = re.compile(rb'"logEvents"')
 #: Brackets that close nothing, with another value or the end of the line behind them.
 _CLOSING = re.compile(rb"[}\]][}\] \t\r,]{0,64}(?=[{\n])")
 _MOST_EMPTY_LISTS = 2**20
-_SPACE_BYTES = b" \t\r\n"
 _QUOTE, _COMMA, _COLON, _OPENS_LIST, _CLOSES_LIST, _OPENS_OBJECT, _CLOSES_OBJECT = b'",:[]{}'
 _DIGITS = b"0123456789"
 
@@ -236,8 +234,7 @@ class Splitter:
         elif verdict is Verdict.STRAY:
             yield from self._no_value()
         elif verdict is Verdict.LARGE or (verdict is Verdict.OPEN and at - start > self._limits.record):
-            self._number += 1
-            yield too_large(self._number, content.data[start : min(at, start + RAW_KEPT)], self._limits)
+            yield self._too_long(start, at)
             self._position, self._skipping, self._loose = at, True, False
         else:
             inner = yield from self._inner(start)
@@ -259,15 +256,15 @@ class Splitter:
     def _torn_value(self, start: int, until: int) -> Iterator[Piece | Broken]:
         """Deal with a value that does not end before the next record begins."""
         self._torn = True
-        raw = bytes(self._content.data[start:until]).rstrip(_SPACE_BYTES + b",")
-        if len(raw) > self._limits.record:
-            self._number += 1
+        data = self._content.data
+        end = skip_space_back(data, start, until, also=b",")
+        if end - start > self._limits.record:
             self._position = until
-            yield too_large(self._number, raw, self._limits)
-        elif self._inside and raw.endswith(b"}"):
+            yield self._too_long(start, end)
+        elif self._inside and data.endswith(b"}", start, end):
             # It may be whole but for a bracket or a quote too many: its normaliser says what is wrong with it.
             self._position = until
-            yield from self._read(start, start + len(raw))
+            yield from self._read(start, end)
         else:
             yield self._broken("invalid_json", "the record does not end before the next one begins", until)
 
@@ -334,20 +331,17 @@ class Splitter:
         end = skip_space_back(data, start, end)
         if data.startswith(RECORD, start) and end - start > self._limits.record:
             # Not copied: it may be as large as all that is held.
-            self._number += 1
-            yield too_large(self._number, data[start : min(end, start + RAW_KEPT)], self._limits)
+            yield self._too_long(start, end)
             return
         with memoryview(data) as view, view[start:end] as part:
             raw = bytes(part)
-        if raw.startswith(RECORD):
-            yield self._found(Found(raw))
-        else:
-            for found in records_in(raw, alone=not self._inside, depth=self._nested):
-                yield self._found(found)
+        for found in records_in(raw, alone=not self._inside, depth=self._nested):
+            self._number += 1
+            yield numbered(self._number, found, self._limits)
 
-    def _found(self, found: Found) -> Piece | Broken:
+    def _too_long(self, start: int, end: int) -> Broken:
         self._number += 1
-        return numbered(self._number, found, self._limits)
+        return too_large(self._number, self._content.data[start : min(end, start + RAW_KEPT)], self._limits)
 
     def _give_up(self) -> Broken:
         message = "brackets and quotes without an end, as no log has them; the rest was not read"
@@ -359,12 +353,12 @@ class Splitter:
         end = min(until, self._position + min(RAW_KEPT, self._limits.record))
         kept, cut = self._content.data[self._position : end], end < until or kind in UNREAD
         self._position = until
-        kept = kept.rstrip(_SPACE_BYTES + b"," if self._inside else _SPACE_BYTES)
+        kept = kept.rstrip(WHITE + b"," if self._inside else WHITE)
         return Broken(self._number, kind, message, bytes(kept), cut=cut)
 
     def _finish(self, trouble: SourceError | None) -> Iterator[Broken]:
         """Account for what is left when no more content comes."""
-        rest = bytes(self._content.data[self._position : self._position + RAW_KEPT + 1]).strip(_SPACE_BYTES)
+        rest = bytes(self._content.data[self._position : self._position + RAW_KEPT + 1]).strip(WHITE)
         unclosed = self._inside or self._after
         if self._skipping:
             rest, unclosed = b"", False

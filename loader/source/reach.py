@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 
-from loader.source.scan import Patience, Unsound, Walk, nearly_sound_end, skip_space, sound_end
+from loader.source.scan import Patience, Unsound, Walk, skip_space, sound_end
 from loader.source.starts import HEAD, LOOK_AHEAD, Start, starts
 
 _OPENS_LIST, _COMMA = 0x5B, 0x2C
@@ -81,15 +81,11 @@ class Reach:
                 return Verdict.WAIT, self._most + LOOK_AHEAD
             start = next(starts(data, begin + 1, stop), None)
             stop = start.position if start else stop
-        end: int | Unsound = sound_end(data, begin, stop)
+        end = sound_end(data, begin, stop)
         if not isinstance(end, Unsound):
             return self._judged(content, begin, end, listed)
         if not is_all:
             return Verdict.WAIT, 2 * waited if end is Unsound.TRUNCATED else self._most + LOOK_AHEAD
-        if end is not Unsound.DEEP:
-            end = nearly_sound_end(data, begin, stop)
-            if not isinstance(end, Unsound):
-                return self._judged(content, begin, end, listed)
         if data[begin] not in b'{["':
             return Verdict.STRAY, begin
         if end is Unsound.DEEP and not self.is_hasty(content, begin):
@@ -146,9 +142,9 @@ class Reach:
                 return Verdict.TORN, self._torn(first, start.position)
         if end is None:
             end = walk.end(data, begin, stop)
-        if end is None and first:
-            return Verdict.TORN, self._torn(first, stop)
         if end is None:
+            if first:
+                return Verdict.TORN, self._torn(first, stop)
             self._wasted += stop - begin
             return self._endless(content, begin, stop)
         if first and (walk.crossed or not self._is_followed(content, begin, end, listed)):

@@ -13,6 +13,8 @@ import msgspec
 _TOKEN = re.compile(rb'(?:[ \t\r\n,:]*(?:"[^"\\]*"|\[\]|\{\})){1,64}|([{\[]+)|([}\]]+)|(")')
 _OPENED, _CLOSED, _BEGUN = 1, 2, 3
 _CLOSING_OF = bytes.maketrans(b"{[", b"}]")
+#: JSON's white space (RFC 8259, section 2).
+WHITE = b" \t\r\n"
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _COMMAS = re.compile(rb"[ \t\r\n,]*")
 #: A byte order mark in UTF-8: at the beginning of a file, and in its middle where files were joined.
@@ -68,16 +70,16 @@ class Patience:
 
 
 def skip_space(data: bytes | bytearray, position: int) -> int:
-    """Return the first position from ``position`` on that is no JSON white space (RFC 8259, section 2)."""
+    """Return the first position from ``position`` on that is no JSON white space."""
     match = _SPACE.match(data, position)
     return match.end() if match else position
 
 
-def skip_space_back(data: bytes | bytearray, begin: int, end: int) -> int:
-    """Return the position after the last byte of ``data[begin:end]`` that is no white space."""
+def skip_space_back(data: bytes | bytearray, begin: int, end: int, *, also: bytes = b"") -> int:
+    """Return the position after the last byte of ``data[begin:end]`` that is no white space, and none of ``also``."""
     while end > begin:
         part = data[max(begin, end - _BACK) : end]
-        kept = part.rstrip(b" \t\r\n")
+        kept = part.rstrip(WHITE + also)
         end -= len(part) - len(kept)
         if kept:
             break
@@ -111,31 +113,26 @@ def sound_end(data: bytes | bytearray, begin: int, stop: int) -> int | Unsound:
     """Return the position after the JSON value at ``begin`` and the white space behind it; or why there is none.
 
     Nothing from ``stop`` on is looked at. A value is passed over by the parser, which says where it met something
-    behind it: a thousand times as fast as any walk of this program's.
+    behind it: a thousand times as fast as any walk of this program's. Halves of surrogate pairs are no trouble.
     """
-    with memoryview(data) as view, view[begin:stop] as part:
-        found, at = _passed_over(part)
-    return begin + at if found is None else found
-
-
-def nearly_sound_end(data: bytes | bytearray, begin: int, stop: int) -> int | Unsound:
-    """Return what :func:`sound_end` does for a value that has halves of surrogate pairs in it."""
     with memoryview(data) as view, view[begin:stop] as whole:
         found, at = _passed_over(whole)
+    if found is None:
+        return begin + at
     met = stop if found is Unsound.TRUNCATED else begin + at
-    if found is not None and not _SURROGATE.search(data, max(begin, met - _AROUND), min(met + _AROUND, stop)):
+    if not _SURROGATE.search(data, max(begin, met - _AROUND), min(met + _AROUND, stop)):
         return found  # something else was met
     size = _FIRST_LOOK
     while True:
         with memoryview(data) as view, view[begin : min(begin + size, stop)] as some:
             part = bytes(some)
-        found, at = _passed_over(without_surrogates(part) or part)
+        failed, at = _passed_over(without_surrogates(part) or part)
         is_all = begin + size >= stop
-        if found is None and (at < len(part) or is_all):
+        if failed is None and (at < len(part) or is_all):
             return begin + at
         # Where the look ends, a number is malformed that is whole in truth.
-        if is_all or found is Unsound.DEEP or (found is Unsound.MALFORMED and at < len(part) - _LONGEST_TOKEN):
-            return found or Unsound.TRUNCATED
+        if is_all or failed is Unsound.DEEP or (failed is Unsound.MALFORMED and at < len(part) - _LONGEST_TOKEN):
+            return failed or Unsound.TRUNCATED
         size *= _NEXT_LOOK
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from loader.source.scan import WHITE
+
 #: White space as machines write it, for regular expressions.
 SPACE = rb"[ \t\r\n]{0,32}"
 #: How the things begin that are read. Quotes inside a string are escaped: this is never inside of a sound one. No other
@@ -86,7 +88,7 @@ def _start(data: bytes | bytearray, match: re.Match[bytes]) -> Start | None:
     position = match.end() if line else match.start()
     floor = max(0, match.start() - LOOK_BACK)
     space = data[floor : match.start()]
-    text = space.rstrip(b" \t\r\n")
+    text = space.rstrip(WHITE)
     line = line or b"\n" in space[len(text) :]
     before = text[-1] if text else 0
     if before == _COLON and not line and b'"messageType"' not in match[0]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.source.scan import DenseError, Patience, Unsound, Walk, nearly_sound_end, skip_space_back, sound_end
+from loader.source.scan import DenseError, Patience, Unsound, Walk, skip_space_back, sound_end
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
 
@@ -52,7 +52,7 @@ def test_a_value_ends_where_it_was_written_to_its_end(value: object, behind: byt
     written = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     data = written + behind
     if behind != b"x" or written[-1:] in b'}]"':
-        end = nearly_sound_end(data, 0, len(data))
+        end = sound_end(data, 0, len(data))
         assert end == len(written)
     if written[:1] in b'{["':
         walk = Walk(Patience(10_000))
@@ -80,8 +80,8 @@ def test_white_space_is_passed_over_from_behind(space: int) -> None:
 def test_halves_of_surrogate_pairs_are_no_trouble_wherever_they_are(size: int) -> None:
     for escape in (rb"\ud800", rb"\uDFFF", rb"\ud83d\ude00", rb"\ud83d\ud83d\ude00"):
         value = b'{"a":"' + b"x" * size + escape + b'"}'
-        assert nearly_sound_end(value + b",", 0, len(value) + 1) == len(value)
-        assert nearly_sound_end(value + b' "', 0, len(value) + 1) == len(value) + 1
+        assert sound_end(value + b",", 0, len(value) + 1) == len(value)
+        assert sound_end(value + b' "', 0, len(value) + 1) == len(value) + 1
 
 
 def test_brackets_of_different_kinds_are_seen_to_cross() -> None:

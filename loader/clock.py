@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import Protocol
 
 
@@ -39,3 +39,8 @@ class SystemClock:
 def rfc3339(moment: datetime) -> str:
     """Return ``moment`` as ``2026-11-24T01:02:03.456Z`` (RFC 3339, UTC, milliseconds)."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def months_ahead(now: date, year: int, month: int) -> int:
+    """Return how many months ``year`` and ``month`` are ahead of ``now``'s; months gone by are negative."""
+    return (year - now.year) * 12 + month - now.month

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException, RequestError, TransportError
 
-from loader.clock import Clock
+from loader.clock import Clock, months_ahead
 from loader.errors import ClusterError
 from loader.index.retention import day_of
 
@@ -89,8 +89,7 @@ class IndexGate:
         month = _MONTH.fullmatch(index)
         if month is None:
             return True
-        ago = (today.year - int(month.group(1))) * 12 + today.month - int(month.group(2))
-        return -1 <= ago <= 1
+        return -1 <= months_ahead(today, int(month.group(1)), int(month.group(2))) <= 1
 
     def _hold_limit(self, index: str) -> None:
         now = self._clock.monotonic()

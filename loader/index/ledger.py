@@ -13,7 +13,7 @@ import orjson
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
-from loader.clock import Clock
+from loader.clock import Clock, months_ahead
 from loader.errors import ClusterError
 from loader.index.bulk import bulk_path
 from loader.index.identifiers import derived_id
@@ -38,8 +38,8 @@ def ledger_index(ref: ObjectRef, now: datetime) -> str:
     if match is None:
         return _UNDATED
     year, month = match.group(1) or match.group(3), match.group(2) or match.group(4)
-    to_come = (int(year) - now.year) * 12 + int(month) - now.month
-    return f"siem-objects-{year}.{month}" if int(year) >= _FIRST_YEAR and to_come <= 1 else _UNDATED
+    is_known = int(year) >= _FIRST_YEAR and months_ahead(now, int(year), int(month)) <= 1
+    return f"siem-objects-{year}.{month}" if is_known else _UNDATED
 
 
 _UNDATED = "siem-objects-undated"

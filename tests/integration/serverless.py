@@ -23,6 +23,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.integration.doors import Door
+
 REGION = "eu-central-1"
 CREDENTIALS = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "a session token")
 
@@ -61,11 +63,9 @@ def collection(node: str) -> Iterator[Collection]:
     made = Collection(node)
     pool = urllib3.PoolManager()
 
-    class Door(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    class Gate(Door):
+        def handle_one(self) -> None:
+            body = self.body()
             parts = urlsplit(self.path)
             what = f"{self.command} {parts.path}"
             made.asked[what] += 1
@@ -74,26 +74,13 @@ def collection(node: str) -> Iterator[Collection]:
                 trouble = (403, b'{"status":403,"error":{"reason":"403 Forbidden","type":"Forbidden"}}')
             if trouble:
                 made.refused[what] += 1
-                self.reply(trouble[0], trouble[1], "application/json")
+                self.answer(*trouble)
                 return
-            headers = {"content-type": self.headers["content-type"]} if self.headers.get("content-type") else {}
-            reply = pool.request(self.command, made.node + self.path, body=body or None, headers=headers, retries=False)
-            self.reply(reply.status, reply.data, reply.headers.get("content-type", "application/json"))
+            self.pass_on(pool, made.node, body)
 
-        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = answer  # noqa: N815  # the base class's names
+        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = handle_one  # noqa: N815  # the base class's names
 
-        def reply(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response_only(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
     made.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

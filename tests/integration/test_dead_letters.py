@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ from loader.index.parked import DeadLetter, mark_replayed, read_letters
 from loader.ingest.assemble import Assembly, assemble, message_handler
 from loader.ingest.replay import Replayer, ReplayResult
 from loader.source.objects import FetchError, ObjectRef
+from tests.integration.doors import Door
 
 pytestmark = pytest.mark.integration
 
@@ -153,34 +154,18 @@ class Small(ThreadingHTTPServer):
         self.refused = 0
         door = self
 
-        class Door(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        class Narrow(Door):
+            def handle_one(self) -> None:
+                body = self.body()
                 if len(body) > 3 * 2**20:
                     door.refused += 1
                     self.answer(413, b"<html>Request Entity Too Large</html>", "text/html")
                     return
-                kind = self.headers.get("content-type")
-                headers = {"content-type": kind} if kind else {}
-                reply = pool.request(self.command, node + self.path, body=body or None, headers=headers, retries=False)
-                self.answer(reply.status, reply.data, reply.headers.get("content-type", "application/json"))
+                self.pass_on(pool, node, body)
 
-            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST  # noqa: N815  # the base class's names
+            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_one  # noqa: N815  # the base class's names
 
-            def answer(self, status: int, body: bytes, kind: str) -> None:
-                self.send_response_only(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
-                pass
-
-        super().__init__(("127.0.0.1", 0), Door)
+        super().__init__(("127.0.0.1", 0), Narrow)
 
 
 @pytest.fixture
